@@ -1,0 +1,1 @@
+"""Compute kernels: ordinary Python functions on SIMD registers, compiled by Numba."""

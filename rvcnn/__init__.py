@@ -1,0 +1,1 @@
+"""rvcnn: images in, searchable vectors out, on an ordinary CPU."""

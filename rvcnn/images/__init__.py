@@ -1,0 +1,1 @@
+"""Images: decode, orient, resize, normalise."""
