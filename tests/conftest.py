@@ -1,8 +1,52 @@
-"""Keep the checkout's root off ``sys.path`` so that the tests see the installed package."""
+"""What every test shares: the installed package, the test data, and two rules for the whole run.
+
+The checkout's root is kept off ``sys.path`` so that the tests see the installed package: in the
+checkout ``kernels/`` and ``cli/`` lie beside ``rvcnn/``, where they are not importable as
+``rvcnn.kernels`` and ``rvcnn.cli``.
+"""
 
 import os
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [p for p in sys.path if Path(p or os.getcwd()).resolve() != ROOT]
+
+DATA = Path(os.environ.get("RVCNN_TEST_DATA") or ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of the test data (read-only); tests that need it are skipped without it."""
+    if not DATA.is_dir():
+        pytest.skip(f"no test data: set RVCNN_TEST_DATA (looked in {DATA})")
+    return DATA
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
+
+
+def broken_rules(session: pytest.Session) -> list[str]:
+    """What is wrong with this run although its tests passed."""
+    broken = [
+        f"`{name}` was imported as a top-level package; it is `rvcnn.{name}`"
+        for name in ("kernels", "cli")
+        if name in sys.modules
+    ]
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = len(reporter.stats.get("skipped", ())) if reporter else 0
+    if skipped and session.config.getoption("--no-skips"):
+        broken.append(f"{skipped} skipped, and --no-skips was given")
+    return broken
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    broken = broken_rules(session)
+    for line in broken:
+        print(f"\nERROR: {line}", file=sys.stderr)
+    if broken and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
