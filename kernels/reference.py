@@ -88,7 +88,7 @@ def depthwise_conv2d(x, w, bias=None, stride=(1, 1), padding=NO_PADDING, dilatio
 
 
 def matmul(x, w, bias=None, residual=None, activation="identity"):
-    """Compute ``activation(x @ w.T + bias + residual)``.
+    """Compute ``activation(x @ w.T + bias) + residual``.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def matmul(x, w, bias=None, residual=None, activation="identity"):
         One row an output, as in ``torch.nn.Linear``.
     bias : (N,) array, optional
     residual : (M, N) array, optional
-        Added before the activation.
+        Added after the activation.
     activation : str
         A name of `ACTIVATIONS`.
 
@@ -105,8 +105,7 @@ def matmul(x, w, bias=None, residual=None, activation="identity"):
     -------
     (M, N) float64 array
     """
-    out = _plus(_plus(_f64(x) @ _f64(w).T, bias), residual)
-    return ACTIVATIONS[activation](out)
+    return _plus(ACTIVATIONS[activation](_plus(_f64(x) @ _f64(w).T, bias)), residual)
 
 
 def linear(x, w, bias=None):

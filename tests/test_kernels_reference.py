@@ -89,10 +89,10 @@ def test_matmul_is_a_pointwise_convolution_and_rows_of_linear():
         np.testing.assert_allclose(ref.linear(row, w, bias), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_matmul_adds_the_residual_before_the_activation():
+def test_matmul_adds_the_residual_after_the_activation():
     x, w = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [-5.0, 0.0]])
     got = ref.matmul(x, w, bias=[1.0, 1.0], residual=[[10.0, 1.0]], activation="relu")
-    np.testing.assert_array_equal(got, [[22.0, 0.0]])
+    np.testing.assert_array_equal(got, [[22.0, 1.0]])
 
 
 ACTIVATIONS_BY_HAND = {
