@@ -36,11 +36,12 @@ def outside(got, want, bound):
 
 def assert_within(got, want, bound, name=""):
     """Fail unless ``|got - want| <= bound`` everywhere; say where not, and by how much."""
-    assert np.shape(got) == np.shape(want), f"{name}: shape {np.shape(got)}, not {np.shape(want)}"
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"{name}: shape {got.shape}, not {want.shape}"
     wrong = outside(got, want, bound)
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
-        bound = np.broadcast_to(bound, np.shape(got))
+        bound = np.broadcast_to(bound, got.shape)
         distance = ulps(got, want)
         largest = np.nan if np.isnan(distance).all() else np.nanmax(distance)
         raise AssertionError(
