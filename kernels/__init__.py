@@ -1,1 +1,53 @@
-"""Compute kernels: ordinary Python functions on SIMD registers, compiled by Numba."""
+"""Compute kernels: ordinary Python functions on SIMD registers, compiled by Numba.
+
+The functions here work on arrays; ``rvcnn.kernels.reference`` has each in plain NumPy, float64.
+"""
+
+from ._jit import FAMILIES
+from ._program import At, Call, Map, Program, run
+from ._target import assembly, cache_dir, lanes, target
+from .activation import FUSED
+from .conv import Window
+from .functional import (
+    activation,
+    add,
+    avg_pool,
+    batch_norm,
+    conv2d,
+    depthwise_conv2d,
+    dot_products,
+    global_avg_pool,
+    l2_normalize,
+    linear,
+    max_pool,
+    scale_shift,
+    squeeze_excite,
+)
+
+__all__ = [
+    "FAMILIES",
+    "FUSED",
+    "At",
+    "Call",
+    "Map",
+    "Program",
+    "Window",
+    "activation",
+    "add",
+    "assembly",
+    "avg_pool",
+    "batch_norm",
+    "cache_dir",
+    "conv2d",
+    "depthwise_conv2d",
+    "dot_products",
+    "global_avg_pool",
+    "l2_normalize",
+    "lanes",
+    "linear",
+    "max_pool",
+    "run",
+    "scale_shift",
+    "squeeze_excite",
+    "target",
+]

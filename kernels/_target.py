@@ -1,0 +1,96 @@
+"""What the machine that kernels are compiled for can do, and where compiled kernels are kept."""
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+
+_PROBE = """
+define void @probe(ptr %p) {
+  %x = load <16 x float>, ptr %p
+  %y = fadd <16 x float> %x, %x
+  store <16 x float> %y, ptr %p
+  ret void
+}
+"""
+
+
+def target():
+    """Name and feature string of the CPU that Numba compiles for.
+
+    Follows ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` as Numba does.
+    """
+    name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
+    if name is None:
+        name = llvm.get_host_cpu_name()
+        host = llvm.get_host_cpu_features().flatten() if features is None else features
+        return name, host
+    return name, features or ""
+
+
+def assembly(ir, cpu, features="", triple=None):
+    """Assembly that LLVM emits for textual IR on a given CPU."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = llvm.parse_assembly(ir)
+    module.triple = triple or llvm.get_process_triple()
+    machine = llvm.Target.from_triple(module.triple).create_target_machine(
+        cpu=cpu, features=features, opt=3
+    )
+    module.data_layout = str(machine.target_data)
+    return machine.emit_assembly(module)
+
+
+@functools.cache
+def lanes():
+    """Lanes of float32 that suit the target: 16, 8 or 4.
+
+    ``RVCNN_LANES`` overrides it. Any value works on any machine; it only changes the speed.
+    """
+    wish = os.environ.get("RVCNN_LANES")
+    if wish in ("4", "8", "16"):
+        return int(wish)
+    text = assembly(_PROBE, *target())
+    return 16 if "zmm" in text else 8 if "ymm" in text else 4
+
+
+def _user_cache():
+    if "RVCNN_CACHE_DIR" in os.environ:
+        return Path(os.environ["RVCNN_CACHE_DIR"])
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return Path(os.environ["NUMBA_CACHE_DIR"]) / "rvcnn"
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "rvcnn"
+
+
+@functools.cache
+def cache_dir():
+    """Folder of the compiled kernels of this source, toolchain and CPU.
+
+    Numba does not notice when a function that a kernel calls changes, so the folder's name is a
+    digest of every kernel's source, the versions and the CPU. Where the user's cache folder cannot
+    be written, a private temporary one is used and nothing outlives the process.
+    """
+    digest = hashlib.sha256()
+    for part in (*target(), numba.__version__, llvmlite.__version__, sys.version):
+        digest.update(f"{part}\0".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    try:
+        path = _user_cache() / "kernels" / digest.hexdigest()[:16]
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except (OSError, RuntimeError):
+        path = Path(tempfile.mkdtemp(prefix="rvcnn-kernels-"))
+    return path

@@ -1,0 +1,123 @@
+"""Convolution: packs weights and chooses the kernels."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import igemm
+from .activation import FUSED
+from .dwconv import depthwise
+from .elementwise import activate, add
+
+
+class Window(NamedTuple):
+    """A convolution's or pooling's window: all pairs are (rows, columns)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    dilation: tuple[int, int] = (1, 1)
+
+    def out_size(self, height, width):
+        """Rows and columns of the output; zero or less where the window does not fit."""
+        return tuple(
+            (size + sum(pad) - dilation * (kernel - 1) - 1) // stride + 1
+            for size, kernel, stride, pad, dilation in zip(
+                (height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+
+
+def is_depthwise(weights, window, groups):
+    """Whether the depthwise kernels serve this convolution."""
+    out_channels, group_channels = weights.shape[:2]
+    return (
+        groups == out_channels > 1
+        and group_channels == 1
+        and window.kernel in ((3, 3), (5, 5))
+        and window.stride in ((1, 1), (2, 2))
+        and window.dilation == (1, 1)
+    )
+
+
+def convolution(
+    out, x, weights, bias, window, groups=1, activation="identity", residual=None, slope=0.01
+):
+    """Calls for a convolution.
+
+    Parameters
+    ----------
+    out : Map
+        (H', W', N).
+    x : Map
+        (H, W, C) that carries a zero border of at least ``window.padding``.
+    weights : ndarray
+        (N, C / groups, KH, KW).
+    bias : ndarray
+        (N,).
+    window : Window
+    groups : int
+    activation : str
+        Any activation's name.
+    residual : Map, optional
+        (H', W', N), added after the activation.
+    slope : float
+        leaky_relu's.
+
+    Returns
+    -------
+    list of Call
+        They hold the packed weights.
+    """
+    (top, _), (left, _) = window.padding
+    first = x._replace(offset=x.offset - top * x.row - left * x.pixel)
+    bias = np.ascontiguousarray(bias, np.float32)
+    fused = activation if activation in FUSED else "identity"
+    fused_residual = residual if fused == activation else None
+    if is_depthwise(weights, window, groups) and residual is None:
+        taps = np.ascontiguousarray(weights.reshape(len(weights), -1).T, np.float32)
+        calls = depthwise(out, first, window.kernel, window.stride, taps, bias, fused)
+    else:
+        calls = _grouped(out, first, weights, bias, window, groups, fused, fused_residual)
+    if fused != activation:
+        calls += activate(out, out, activation, slope)
+        if residual is not None:
+            calls += add(out, out, residual)
+    return calls
+
+
+def _grouped(out, first, weights, bias, window, groups, activation, residual):
+    offsets, length = _segments(first, window, groups)
+    inputs, outputs = first.channels // groups, out.channels // groups
+    mr = igemm.row_tile(out.height * out.width)
+    calls = []
+    for g in range(groups):
+        mine = slice(g * outputs, (g + 1) * outputs)
+        rows = weights[mine].transpose(0, 2, 3, 1).reshape(outputs, -1)
+        calls += igemm.products(
+            _channels(out, mine),
+            _channels(first, slice(g * inputs, (g + 1) * inputs)),
+            window.stride,
+            igemm.pack(rows, mr),
+            bias[mine],
+            offsets,
+            length,
+            activation,
+            residual and _channels(residual, mine),
+        )
+    return calls
+
+
+def _channels(m, mine):
+    return m._replace(offset=m.offset + mine.start, channels=mine.stop - mine.start)
+
+
+def _segments(x, window, groups):
+    """Offsets and length of a window's runs of contiguous values, in the order (KH, KW, C)."""
+    (kh, kw), (dy, dx) = window.kernel, window.dilation
+    inputs = x.channels // groups
+    rows = np.arange(kh, dtype=np.int64)[:, None] * dy * x.row
+    if dx == 1 and groups == 1 and x.pixel == x.channels:
+        return rows.reshape(-1), kw * inputs
+    columns = np.arange(kw, dtype=np.int64) * dx * x.pixel
+    return (rows + columns).reshape(-1), inputs

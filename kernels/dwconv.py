@@ -1,0 +1,100 @@
+"""Depthwise convolution: one filter a channel."""
+
+from . import _cover
+from ._jit import F32, kernel, unroll
+from ._program import At, Call
+from ._simd import fma, load, store
+from .activation import FUSED, GATE, NONE, clip_curve
+
+
+@kernel("f32_dwconv_{KH}x{KW}s{STRIDE}_{TW}x{LANES}__v{LANES}")
+def f32_dwconv(
+    out: F32,
+    x: F32,
+    weights: F32,
+    bias: F32,
+    w_row: int,
+    channels: int,
+    rows: int,
+    tiles: int,
+    x_step: int,
+    x_row: int,
+    out_step: int,
+    out_row: int,
+    mode: int,
+    curve: F32,
+):
+    """``out = activation(x (*) weights + bias)`` over ``rows`` x ``tiles * TW`` output pixels.
+
+    ``x`` is the first tap of the first pixel in a map that carries its zero border; pixels lie
+    ``*_step`` elements apart, rows ``*_row``. ``weights`` has ``w_row`` elements a tap;
+    ``channels`` is a multiple of LANES.
+    """
+    for c in range(0, channels, LANES):
+        for y in range(rows):
+            for t in range(tiles):
+                x_at = y * STRIDE * x_row + t * TW * STRIDE * x_step + c
+                for i in unroll(TW):
+                    reg_c[i] = load(bias, c, LANES)
+                for ky in unroll(KH):
+                    for kx in unroll(KW):
+                        reg_w[kx] = load(weights, (ky * KW + kx) * w_row + c, LANES)
+                    for i in unroll((TW - 1) * STRIDE + KW):
+                        a = load(x, x_at + ky * x_row + i * x_step, LANES)
+                        for kx in unroll(KW):
+                            if (i - kx) % STRIDE == 0 and 0 <= i - kx <= (TW - 1) * STRIDE:
+                                reg_c[(i - kx) // STRIDE] = fma(
+                                    a, reg_w[kx], reg_c[(i - kx) // STRIDE]
+                                )
+                out_at = y * out_row + t * TW * out_step + c
+                for i in unroll(TW):
+                    if mode != NONE:
+                        g = clip_curve(reg_c[i], curve)
+                        reg_c[i] = reg_c[i] * g if mode == GATE else g
+                    store(out, out_at + i * out_step, reg_c[i])
+
+
+TILE = 7
+"""Output pixels of a tile: maps of 7, 14, 28, 56 and 112 are whole tiles."""
+
+
+def depthwise(out, x, kernel, stride, weights, bias, activation):
+    """Calls for a depthwise convolution of kernel 3x3 or 5x5 and equal strides 1 or 2.
+
+    Parameters
+    ----------
+    out : Map
+        (H, W, C).
+    x : Map
+        Bordered input, placed at the first tap of the first window.
+    kernel, stride : tuple of int
+        Rows and columns.
+    weights : ndarray
+        (KH * KW, C) float32.
+    bias : ndarray
+        (C,) float32.
+    activation : str
+        A key of ``FUSED``.
+    """
+    tile = TILE if out.width >= TILE else 1
+    calls = []
+    for column, columns in _cover.overlapping(out.width, tile):
+        for start, count, lanes in _cover.vectors(out.channels):
+            args = (
+                out.at(0, column, start),
+                x.at(0, column * stride[1], start),
+                At(weights, start),
+                At(bias, start),
+                out.channels,
+                count,
+                out.height,
+                columns // tile,
+                x.pixel,
+                x.row,
+                out.pixel,
+                out.row,
+                *FUSED[activation],
+            )
+            family = f32_dwconv(KH=kernel[0], KW=kernel[1], STRIDE=stride[0], TW=tile, LANES=lanes)
+            calls.append(Call(family, args))
+    return calls

@@ -1,0 +1,208 @@
+"""Elementwise operations over maps: kernels on rows, and the calls that cover a map with them."""
+
+import numpy as np
+
+from . import _cover
+from ._jit import F32, U8, kernel
+from ._program import At, Call
+from ._simd import load, load_u8, store
+from .activation import FUSED, GATE, clip_curve, leaky_relu, sigmoid
+
+
+@kernel("f32_clip_curve__v{LANES}")
+def f32_clip_curve(
+    out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, mode: int, curve: F32
+):
+    """A fused activation of ``rows`` rows of ``length`` values; ``out`` may be ``x``."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            c = load(x, y * x_row + i, LANES)
+            g = clip_curve(c, curve)
+            store(out, y * out_row + i, c * g if mode == GATE else g)
+
+
+@kernel("f32_sigmoid__v{LANES}")
+def f32_sigmoid(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, gate: int):
+    """Sigmoid, times ``x`` if ``gate`` (SiLU); ``out`` may be ``x``."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            c = load(x, y * x_row + i, LANES)
+            g = sigmoid(c)
+            store(out, y * out_row + i, c * g if gate else g)
+
+
+@kernel("f32_leaky_relu__v{LANES}")
+def f32_leaky_relu(
+    out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, slope: float
+):
+    """``x`` where not negative, ``slope * x`` elsewhere; ``out`` may be ``x``."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            store(out, y * out_row + i, leaky_relu(load(x, y * x_row + i, LANES), slope))
+
+
+@kernel("f32_copy__v{LANES}")
+def f32_copy(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int):
+    """Copy ``rows`` rows of ``length`` values."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            store(out, y * out_row + i, load(x, y * x_row + i, LANES))
+
+
+@kernel("f32_add__v{LANES}")
+def f32_add(out: F32, a: F32, b: F32, rows: int, length: int, out_row: int, a_row: int, b_row: int):
+    """``a + b``; ``out`` may be either."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            total = load(a, y * a_row + i, LANES) + load(b, y * b_row + i, LANES)
+            store(out, y * out_row + i, total)
+
+
+@kernel("f32_scale__v{LANES}")
+def f32_scale(
+    out: F32,
+    x: F32,
+    scale: F32,
+    rows: int,
+    pixels: int,
+    channels: int,
+    out_row: int,
+    out_step: int,
+    x_row: int,
+    x_step: int,
+):
+    """``x * scale[c]`` over rows of pixels of channels; ``out`` may be ``x``."""
+    for y in range(rows):
+        for p in range(pixels):
+            for c in range(0, channels, LANES):
+                v = load(x, y * x_row + p * x_step + c, LANES)
+                store(out, y * out_row + p * out_step + c, v * load(scale, c, LANES))
+
+
+@kernel("f32_scale_shift__v{LANES}")
+def f32_scale_shift(
+    out: F32,
+    x: F32,
+    scale: F32,
+    shift: F32,
+    rows: int,
+    pixels: int,
+    channels: int,
+    out_row: int,
+    out_step: int,
+    x_row: int,
+    x_step: int,
+):
+    """``x * scale[c] + shift[c]`` over rows of pixels of channels; ``out`` may be ``x``."""
+    for y in range(rows):
+        for p in range(pixels):
+            for c in range(0, channels, LANES):
+                v = load(x, y * x_row + p * x_step + c, LANES) * load(scale, c, LANES)
+                store(out, y * out_row + p * out_step + c, v + load(shift, c, LANES))
+
+
+@kernel("u8_scale_shift__v{LANES}")
+def u8_scale_shift(
+    out: F32, x: U8, scale: F32, shift: F32, rows: int, length: int, out_row: int, x_row: int
+):
+    """``x * scale[i] + shift[i]`` along rows of uint8 ``x``, to float32."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            v = load_u8(x, y * x_row + i, LANES) * load(scale, i, LANES)
+            store(out, y * out_row + i, v + load(shift, i, LANES))
+
+
+@kernel("f32_zero_border")
+def f32_zero_border(out: F32, before: int, rows: int, length: int, gap: int, after: int):
+    """Zero ``before`` values, ``gap`` after each of ``rows`` rows of ``length``, then ``after``."""
+    for i in range(before):
+        out[i] = 0.0
+    at = before
+    for _ in range(rows):
+        at += length
+        for i in range(at, at + gap):
+            out[i] = 0.0
+        at += gap
+    for i in range(at, at + after):
+        out[i] = 0.0
+
+
+def _rows(out, *inputs):
+    """Rows and row length of maps of one shape: one long row where none has gaps."""
+    if all(m.skip == 0 and m.pixel == m.channels for m in (out, *inputs)):
+        return 1, out.height * out.width * out.channels
+    return out.height, out.width * out.channels
+
+
+def _cover_rows(family, out, inputs, *parameters):
+    rows, length = _rows(out, *inputs)
+    maps = (out, *inputs)
+    return [
+        Call(
+            family(LANES=lanes),
+            (
+                *(At(m.buffer, m.offset + start) for m in maps),
+                rows,
+                count,
+                *(m.row for m in maps),
+                *parameters,
+            ),
+        )
+        for start, count, lanes in _cover.exact(length)
+    ]
+
+
+def activate(out, x, activation, slope=0.01):
+    """Calls for an activation by name; ``slope`` is leaky_relu's."""
+    if activation in FUSED:
+        return _cover_rows(f32_clip_curve, out, [x], *FUSED[activation])
+    if activation == "leaky_relu":
+        return _cover_rows(f32_leaky_relu, out, [x], float(slope))
+    return _cover_rows(f32_sigmoid, out, [x], {"sigmoid": 0, "silu": 1}[activation])
+
+
+def copy(out, x):
+    """Calls that copy a map."""
+    return _cover_rows(f32_copy, out, [x])
+
+
+def add(out, a, b):
+    """Calls for the sum of two maps."""
+    return _cover_rows(f32_add, out, [a, b])
+
+
+def scale_shift(out, x, scale, shift=None):
+    """Calls for ``x * scale + shift``, both vectors over channels (arrays or places)."""
+    calls = []
+    for start, count, lanes in _cover.exact(x.channels):
+        vectors = [_from(v, start) for v in (scale, shift) if v is not None]
+        family = f32_scale if shift is None else f32_scale_shift
+        sizes = (x.height, x.width, count, out.row, out.pixel, x.row, x.pixel)
+        args = (out.at(c=start), x.at(c=start), *vectors, *sizes)
+        calls.append(Call(family(LANES=lanes), args))
+    return calls
+
+
+def _from(place, start):
+    place = place if isinstance(place, At) else At(place)
+    return At(place.buffer, place.offset + start)
+
+
+def normalise_u8(out, x, scale, shift):
+    """Calls for ``x * scale + shift`` of a uint8 map, ``scale`` and ``shift`` over channels."""
+    along = [np.tile(np.asarray(v, np.float32), x.width) for v in (scale, shift)]
+    return [
+        Call(
+            u8_scale_shift(LANES=lanes),
+            (
+                At(out.buffer, out.offset + start),
+                At(x.buffer, x.offset + start),
+                *(At(v, start) for v in along),
+                x.height,
+                count,
+                out.row,
+                x.row,
+            ),
+        )
+        for start, count, lanes in _cover.exact(x.width * x.channels)
+    ]

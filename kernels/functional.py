@@ -1,0 +1,233 @@
+"""Every operation as a function of arrays, for experiments: maps are (H, W, C) float32.
+
+Each call checks its arguments, packs the weights and runs once; a plan does the first two in
+advance. Inputs are converted to C-contiguous float32.
+"""
+
+import numpy as np
+
+from . import conv, elementwise, pool, vector
+from ._program import Map, run
+from .conv import Window
+
+
+def _array(x, dimensions, name):
+    x = np.ascontiguousarray(x, np.float32)
+    if x.ndim != dimensions:
+        raise ValueError(f"{name} must have {dimensions} dimensions, not shape {x.shape}")
+    return x
+
+
+def _vector(x, length, name):
+    x = np.zeros(length, np.float32) if x is None else _array(x, 1, name)
+    if len(x) != length:
+        raise ValueError(f"{name} must have {length} values, not {len(x)}")
+    return x
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _window(kernel, stride, padding, dilation):
+    """Window from numbers or pairs; padding may be ((top, bottom), (left, right))."""
+    sides = tuple(_pair(side) for side in _pair(padding))
+    window = Window(_pair(kernel), _pair(stride), sides, _pair(dilation))
+    if min(*window.kernel, *window.stride, *window.dilation) < 1 or min(min(sides)) < 0:
+        raise ValueError(f"kernel, stride and dilation start at 1, padding at 0: {window}")
+    return window
+
+
+def _output(x, window, channels):
+    size = window.out_size(*x.shape[:2])
+    if min(size) < 1:
+        raise ValueError(f"a map of {x.shape[0]} x {x.shape[1]} is too small for {window}")
+    return np.empty((*size, channels), np.float32)
+
+
+def conv2d(
+    x,
+    weights,
+    bias=None,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    activation="identity",
+    residual=None,
+    slope=0.01,
+):
+    """Convolution, as PyTorch's ``conv2d`` (cross-correlation), channels last.
+
+    Parameters
+    ----------
+    x : (H, W, C) array
+    weights : (N, KH, KW, C / groups) array
+    bias : (N,) array, optional
+    stride, dilation : int or pair
+        Rows and columns.
+    padding : int, pair or pair of pairs
+        Rows and columns of zeros; ((top, bottom), (left, right)) where the sides differ.
+    groups : int
+    activation : str
+        identity, relu, relu6, leaky_relu, hard_swish, hard_sigmoid, sigmoid or silu.
+    residual : (H', W', N) array, optional
+        Added after the activation.
+    slope : float
+        leaky_relu's factor for negative values.
+
+    Returns
+    -------
+    (H', W', N) float32 array
+    """
+    x, weights = _array(x, 3, "x"), _array(weights, 4, "weights")
+    channels = len(weights)
+    if groups < 1 or channels % groups or weights.shape[3] * groups != x.shape[2]:
+        raise ValueError(
+            f"weights {weights.shape} in {groups} groups do not fit an input of {x.shape}"
+        )
+    window = _window(weights.shape[1:3], stride, padding, dilation)
+    out = _output(x, window, channels)
+    if residual is not None:
+        residual = _array(residual, 3, "residual")
+        if residual.shape != out.shape:
+            raise ValueError(f"residual {residual.shape} does not fit an output of {out.shape}")
+    (top, _), (left, _) = window.padding
+    padded = np.pad(x, (*window.padding, (0, 0)))
+    source = Map.of(padded)
+    source = source._replace(offset=top * source.row + left * source.pixel)
+    run(
+        conv.convolution(
+            Map.of(out),
+            source._replace(height=x.shape[0], width=x.shape[1]),
+            weights.transpose(0, 3, 1, 2),
+            _vector(bias, channels, "bias"),
+            window,
+            groups,
+            activation,
+            None if residual is None else Map.of(residual),
+            slope,
+        )
+    )
+    return out
+
+
+def depthwise_conv2d(x, weights, bias=None, stride=1, padding=0, activation="identity"):
+    """Convolution with one filter a channel; ``weights`` is (C, KH, KW)."""
+    weights = _array(weights, 3, "weights")[..., None]
+    groups = len(weights)
+    return conv2d(x, weights, bias, stride, padding, groups=groups, activation=activation)
+
+
+def linear(x, weights, bias=None, activation="identity", residual=None):
+    """``activation(x @ weights.T + bias) + residual`` for ``x`` (M, K) and ``weights`` (N, K)."""
+    x, weights = _array(x, 2, "x"), _array(weights, 2, "weights")
+    residual = None if residual is None else _array(residual, 2, "residual")[None]
+    return conv2d(x[None], weights[:, None, None], bias, activation=activation, residual=residual)[
+        0
+    ]
+
+
+def activation(x, name, slope=0.01):
+    """Activation by name, of an array of any shape."""
+    x = np.ascontiguousarray(x, np.float32)
+    out = np.empty_like(x)
+    if x.size:
+        flat = [Map.of(a.reshape(1, 1, -1)) for a in (out, x)]
+        run(elementwise.activate(*flat, name, slope))
+    return out
+
+
+def add(a, b):
+    """Sum of two maps."""
+    a, b = _array(a, 3, "a"), _array(b, 3, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"cannot add maps of {a.shape} and {b.shape}")
+    out = np.empty_like(a)
+    run(elementwise.add(Map.of(out), Map.of(a), Map.of(b)))
+    return out
+
+
+def scale_shift(x, scale, shift=None):
+    """``x * scale + shift`` with (C,) vectors, of a map."""
+    x = _array(x, 3, "x")
+    out = np.empty_like(x)
+    scale = _vector(scale, x.shape[2], "scale")
+    shift = None if shift is None else _vector(shift, x.shape[2], "shift")
+    run(elementwise.scale_shift(Map.of(out), Map.of(x), scale, shift))
+    return out
+
+
+def batch_norm(x, gamma, beta, mean, variance, epsilon=1e-5):
+    """``(x - mean) / sqrt(variance + epsilon) * gamma + beta`` (Ioffe and Szegedy, 2015)."""
+    return scale_shift(x, *batch_norm_line(gamma, beta, mean, variance, epsilon))
+
+
+def batch_norm_line(gamma, beta, mean, variance, epsilon):
+    """Scale and shift, in float64, that batch normalisation with fixed statistics comes to."""
+    gamma, beta, mean, variance = (np.asarray(v, np.float64) for v in (gamma, beta, mean, variance))
+    scale = gamma / np.sqrt(variance + epsilon)
+    return scale, beta - mean * scale
+
+
+def max_pool(x, kernel, stride=None, padding=0, dilation=1):
+    """Maximum over windows; padding never wins."""
+    return _pool(x, kernel, stride, padding, dilation, average=False)
+
+
+def avg_pool(x, kernel, stride=None, padding=0, count_include_pad=True):
+    """Mean over windows; padding counts as zeros unless ``count_include_pad`` is False."""
+    return _pool(x, kernel, stride, padding, 1, True, count_include_pad)
+
+
+def _pool(x, kernel, stride, padding, dilation, average, count_include_pad=True):
+    x = _array(x, 3, "x")
+    window = _window(kernel, kernel if stride is None else stride, padding, dilation)
+    out = _output(x, window, x.shape[2])
+    run(pool.pool(Map.of(out), Map.of(x), window, average, count_include_pad))
+    return out
+
+
+def global_avg_pool(x):
+    """Mean of each channel: (H, W, C) to (C,)."""
+    x = _array(x, 3, "x")
+    out = np.empty((1, 1, x.shape[2]), np.float32)
+    run(pool.global_avg_pool(Map.of(out), Map.of(x)))
+    return out[0, 0]
+
+
+def squeeze_excite(x, w1, b1, w2, b2):
+    """``x * hard_sigmoid(w2 @ relu(w1 @ mean(x) + b1) + b2)`` (Howard et al., 2019).
+
+    Parameters
+    ----------
+    x : (H, W, C) array
+    w1 : (S, C) array
+    b1 : (S,) array
+    w2 : (C, S) array
+    b2 : (C,) array
+    """
+    squeezed = linear(global_avg_pool(x)[None], w1, b1, "relu")
+    return scale_shift(x, linear(squeezed, w2, b2, "hard_sigmoid")[0])
+
+
+def l2_normalize(x, smallest=1e-12):
+    """``x / max(|x|, smallest)`` of a vector."""
+    x = _array(x, 1, "x")
+    out = np.empty_like(x)
+    run(vector.l2_normalize(out, x, len(x), smallest))
+    return out
+
+
+def dot_products(queries, vectors, out=None):
+    """``queries @ vectors.T``: (Q, D) and (N, D) to (Q, N).
+
+    Each product depends on its two vectors alone: not on Q, N or the machine's lane count.
+    """
+    queries, vectors = _array(queries, 2, "queries"), _array(vectors, 2, "vectors")
+    if queries.shape[1] != vectors.shape[1]:
+        raise ValueError(f"queries {queries.shape} and vectors {vectors.shape} do not fit")
+    if out is None:
+        out = np.empty((len(queries), len(vectors)), np.float32)
+    run(vector.dot_products(out, queries, vectors))
+    return out

@@ -1,0 +1,197 @@
+"""Matrix product over convolution windows ("implicit GEMM"): every dense convolution of a network.
+
+A pixel of the output is a row: the sum over *segments* of contiguous input values times packed
+weights. A 1x1 convolution has one segment of C values; a k x k convolution without dilation has k
+segments of k * C values; dilation and groups make k * k of them. The input map carries its zero
+border, so no tap is ever tested.
+"""
+
+import numpy as np
+
+from . import _target
+from ._cover import overlapping
+from ._jit import F32, I64, kernel, unroll
+from ._program import At, Call
+from ._simd import broadcast, fma, load, store
+from .activation import FUSED, GATE, NONE, clip_curve
+
+
+@kernel("f32_igemm_{MR}x{NR}__v{LANES}")
+def f32_igemm(
+    out: F32,
+    x: F32,
+    weights: F32,
+    bias: F32,
+    residual: F32,
+    offsets: I64,
+    segments: int,
+    length: int,
+    rows: int,
+    panels: int,
+    column: int,
+    width: int,
+    x_step: int,
+    x_skip: int,
+    out_step: int,
+    out_skip: int,
+    residual_step: int,
+    residual_skip: int,
+    mode: int,
+    curve: F32,
+):
+    """``out = activation(x (*) weights + bias) + residual`` over a run of output pixels.
+
+    ``rows`` (a multiple of MR) pixels in raster order from ``column`` of a row of ``width``; a
+    pixel's data is ``*_step`` elements after its neighbour's, plus ``*_skip`` at the end of a row.
+    Segment s of a pixel starts ``offsets[s]`` after it and has ``length`` values. ``weights`` is
+    packed (panels, segments * length, NR), ``bias`` (panels * NR). ``residual`` may be null.
+    """
+    for j in range(panels):
+        w_panel = j * segments * length * NR
+        n = j * NR
+        col = column
+        x_at = 0
+        out_at = n
+        residual_at = n
+        for _ in range(0, rows, MR):
+            for r in unroll(MR):
+                reg_x[r] = x_at
+                reg_out[r] = out_at
+                reg_residual[r] = residual_at
+                x_at += x_step
+                out_at += out_step
+                residual_at += residual_step
+                col += 1
+                if col == width:
+                    col = 0
+                    x_at += x_skip
+                    out_at += out_skip
+                    residual_at += residual_skip
+            for v in unroll(NR // LANES):
+                reg_b[v] = load(bias, n + v * LANES, LANES)
+                for r in unroll(MR):
+                    reg_c[r, v] = reg_b[v]
+            w_at = w_panel
+            for s in range(segments):
+                begin = offsets[s]
+                for p in range(begin, begin + length):
+                    for v in unroll(NR // LANES):
+                        reg_b[v] = load(weights, w_at + v * LANES, LANES)
+                    w_at += NR
+                    for r in unroll(MR):
+                        a = broadcast(x, reg_x[r] + p, LANES)
+                        for v in unroll(NR // LANES):
+                            reg_c[r, v] = fma(a, reg_b[v], reg_c[r, v])
+            if mode != NONE:
+                for r in unroll(MR):
+                    for v in unroll(NR // LANES):
+                        g = clip_curve(reg_c[r, v], curve)
+                        reg_c[r, v] = reg_c[r, v] * g if mode == GATE else g
+            if residual_step:
+                for r in unroll(MR):
+                    for v in unroll(NR // LANES):
+                        reg_c[r, v] = reg_c[r, v] + load(
+                            residual, reg_residual[r] + v * LANES, LANES
+                        )
+            for r in unroll(MR):
+                for v in unroll(NR // LANES):
+                    store(out, reg_out[r] + v * LANES, reg_c[r, v])
+
+
+TILES = {
+    16: {7: [(32, 16), (24, 8), (16, 16), (8, 8)], 1: [(64, 16), (16, 16), (8, 8)]},
+    8: {6: [(16, 8), (8, 8)], 1: [(32, 8), (8, 8)]},
+    4: {6: [(8, 4), (4, 4)], 1: [(16, 4), (4, 4)]},
+}
+"""For each lane count of the target: rows of a tile to its widths, as (NR, lanes of a vector)."""
+
+
+def row_tile(pixels):
+    """Rows MR of the tiles for a map of so many pixels."""
+    return next(mr for mr in TILES[_target.lanes()] if mr <= pixels)
+
+
+def column_tiles(channels, mr):
+    """Pieces (start, count, NR, lanes) that cover the output channels."""
+    pieces, start = [], 0
+    for nr, lanes in TILES[_target.lanes()][mr]:
+        count = (channels - start) // nr * nr
+        if count:
+            pieces.append((start, count, nr, lanes))
+            start += count
+    if start < channels:
+        if pieces and channels >= nr:
+            pieces.append((channels - nr, nr, nr, lanes))
+        else:
+            pieces.append((start, channels - start, 1, 1))
+    return pieces
+
+
+def pack(weights, mr):
+    """Weights (N, K) for tiles of ``mr`` rows: for each column piece (panels, K, NR)."""
+    n, k = weights.shape
+    return [
+        np.ascontiguousarray(
+            weights[start : start + count].reshape(count // nr, nr, k).transpose(0, 2, 1),
+            np.float32,
+        )
+        for start, count, nr, _ in column_tiles(n, mr)
+    ]
+
+
+def products(out, x, stride, packed, bias, offsets, length, activation, residual=None):
+    """Calls for one product over the windows of a map.
+
+    Parameters
+    ----------
+    out : Map
+        (H, W, N).
+    x : Map
+        Bordered input, placed at the first tap of the first window.
+    stride : tuple of int
+        Rows and columns between windows.
+    packed : list of ndarray
+        :func:`pack` of (N, segments * length), for the tile rows that suit ``out``.
+    bias : ndarray
+        (N,) float32.
+    offsets : ndarray
+        (segments,) int64: elements from a window's first tap to each segment.
+    length : int
+        Values in a segment.
+    activation : str
+        A key of ``FUSED``.
+    residual : Map, optional
+        (H, W, N), added after the activation.
+    """
+    pixels = out.height * out.width
+    mr = row_tile(pixels)
+    x_step, x_row = stride[1] * x.pixel, stride[0] * x.row
+    residual_steps = (residual.pixel, residual.skip) if residual else (0, 0)
+    calls = []
+    for first, rows in overlapping(pixels, mr):
+        y, column = divmod(first, out.width)
+        for (start, count, nr, lanes), weights in zip(
+            column_tiles(out.channels, mr), packed, strict=True
+        ):
+            args = (
+                out.at(y, column, start),
+                At(x.buffer, x.offset + y * x_row + column * x_step),
+                weights,
+                At(bias, start),
+                residual.at(y, column, start) if residual else None,
+                offsets,
+                len(offsets),
+                length,
+                rows,
+                count // nr,
+                column,
+                out.width,
+                x_step,
+                x_row - out.width * x_step,
+                out.pixel,
+                out.skip,
+                *residual_steps,
+                *FUSED[activation],
+            )
+            calls.append(Call(f32_igemm(MR=mr, NR=nr, LANES=lanes), args))
+    return calls
