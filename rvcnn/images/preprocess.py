@@ -109,8 +109,9 @@ class Preprocess:
         image : PIL.Image.Image
             Upright, RGB.
         size : (int, int), optional
-            Width and height the geometry is computed from, for an image that was decoded at reduced
-            size (``Decoded.width``, ``Decoded.height``). Default: the image's own.
+            Width and height in the file (``Decoded.width``, ``Decoded.height``), where the image
+            was decoded at a whole fraction of them, as JPEG allows: the window is then the full
+            image's, to a fraction of a pixel. Default: the image's own.
 
         Returns
         -------
@@ -128,11 +129,14 @@ class Preprocess:
     ) -> tuple[float, float, float, float]:
         """Return the crop's corners in the coordinates of an image of ``image_size``."""
         scale = self.resize / min(size)
+        # A reduced image's last row and column may stand for fewer pixels than the others.
+        reduction = round(max(size) / max(image_size))
         spans = []
         for length, own in zip(size, image_size, strict=True):
             resized = round(length * scale)
+            step = length / (resized * reduction)
             start = (resized - self.crop) // 2
-            spans.append((start * own / resized, min((start + self.crop) * own / resized, own)))
+            spans.append((start * step, min((start + self.crop) * step, own)))
         (left, right), (top, bottom) = spans
         return left, top, right, bottom
 
