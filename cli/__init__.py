@@ -1,1 +1,46 @@
-"""The command line."""
+"""The command line: each command a thin translation to a library call.
+
+A command is a module of its own name; it is imported when it is asked for.
+"""
+
+from importlib import import_module
+
+import click
+
+COMMANDS = (
+    "demo",
+    "embed",
+    "search",
+    "compare",
+    "export",
+    "info",
+    "verify",
+    "models",
+    "warmup",
+    "doctor",
+)
+
+
+class Commands(click.Group):
+    """The commands in the order a newcomer meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return import_module(f"rvcnn.cli.{name}").command if name in COMMANDS else None
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExample:\n  rvcnn demo",
+)
+@click.version_option(None, "--version", package_name="rvcnn", message="rvcnn %(version)s")
+def app() -> None:
+    """Turn folders of images into searchable vectors, on this computer's CPU."""
+
+
+def main() -> None:
+    """Run the command line: the entry point of ``rvcnn`` and ``python -m rvcnn``."""
+    app(prog_name="rvcnn")

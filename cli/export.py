@@ -1,0 +1,30 @@
+"""`rvcnn export`."""
+
+from pathlib import Path
+
+import click
+
+from rvcnn.cli import options
+from rvcnn.cli.boundary import Command
+from rvcnn.cli.console import note
+
+
+@click.command("export", cls=Command, example="rvcnn export photos -o vectors.npz")
+@click.argument("dir", type=options.PATH)
+@options.output_file("The file to write; its suffix is the format.", required=True)
+@click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), default="float32",
+              show_default=True, help="int8: each vector scaled so that its largest value is 127.")
+@options.quiet
+def command(dir: Path, output: Path, dtype: str, quiet: bool) -> None:
+    """Write the vectors of DIR's index to FILE, sorted by path.
+
+    Paths are relative to DIR.
+    """
+    from rvcnn import export
+    from rvcnn.search import open_place
+
+    export.check_target(output)
+    paths, vectors = open_place(dir).rows()
+    export.write(output, paths, vectors, dtype)
+    if not quiet:
+        note(f"{len(paths)} vectors written to {output}")

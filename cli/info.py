@@ -1,0 +1,24 @@
+"""`rvcnn info`."""
+
+from pathlib import Path
+
+import click
+
+from rvcnn.cli import options
+from rvcnn.cli.boundary import Command
+from rvcnn.cli.console import printable
+from rvcnn.cli.output import write_json, write_text
+
+
+@click.command("info", cls=Command, example="rvcnn info photos")
+@click.argument("dir", type=options.PATH)
+@options.json
+def command(dir: Path, as_json: bool) -> None:
+    """Show what DIR's index holds."""
+    from rvcnn.search import open_place
+
+    facts = open_place(dir).facts()
+    if as_json:
+        write_json(facts)
+    else:
+        write_text(*(printable(f"{name:<16} {value}") for name, value in facts.items()))

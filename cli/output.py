@@ -1,0 +1,71 @@
+"""What goes to stdout: lines of text, tab-separated lines with raw paths, JSON lines."""
+
+import json
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from rvcnn.paths import path_fields, relative
+
+if TYPE_CHECKING:
+    from rvcnn.search import Hit
+
+
+class Form(NamedTuple):
+    """How search results are printed, as the options say."""
+
+    paths_only: bool = False
+    null: bool = False
+    json: bool = False
+
+    @classmethod
+    def of(cls, paths_only: bool, null: bool, json: bool) -> "Form":
+        """Make a form of options; two that contradict each other are a usage error."""
+        if json and (paths_only or null):
+            raise click.UsageError("--json goes with neither --filepath-only nor --null")
+        return cls(paths_only, null, json)
+
+
+def write(lines: Iterable[bytes], end: bytes = b"\n") -> None:
+    """Write lines to stdout."""
+    stream = click.get_binary_stream("stdout")
+    stream.write(b"".join(line + end for line in lines))
+    stream.flush()
+
+
+def write_text(*lines: str) -> None:
+    """Write lines of text to stdout."""
+    write(line.encode("utf-8", "surrogateescape") for line in lines)
+
+
+def write_json(*objects: dict[str, Any]) -> None:
+    """Write objects to stdout, one a line."""
+    write(json.dumps(o, ensure_ascii=False).encode("utf-8", "replace") for o in objects)
+
+
+def write_hits(hits: Iterable["Hit"], query: str | list[str], form: Form) -> None:
+    """Write search results; paths are relative to the current folder."""
+    if form.json:
+        write_json(*(_json_hit(hit, rank, query) for rank, hit in enumerate(hits, 1)))
+        return
+    lines = []
+    for hit in hits:
+        path = os.fsencode(relative(hit.path))
+        lines.append(path if form.paths_only else b"%.3f\t%b" % (hit.score, path))
+    write(lines, b"\0" if form.null else b"\n")
+
+
+def _json_hit(hit: "Hit", rank: int, query: str | list[str]) -> dict[str, Any]:
+    item = hit.item
+    return {
+        "query": query,
+        "rank": rank,
+        "score": hit.score,
+        **path_fields(relative(hit.path)),
+        "width": item.width,
+        "height": item.height,
+        "added_at": item.added_at,
+        "metadata": item.metadata,
+    }

@@ -1,0 +1,48 @@
+"""The progress bar: images done of total, rate, time left; none where nobody watches."""
+
+import sys
+
+from rvcnn.cli.console import note
+
+LAYOUT = "{n_fmt}/{total_fmt} images |{bar}| {rate_fmt}, {remaining} left"
+
+
+class Progress:
+    """A bar on stderr that appears with the first count and makes way for notes."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        watched = sys.stderr is not None and sys.stderr.isatty()
+        self._shown = watched and not quiet
+        self._bar = None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def start(self, total: int) -> None:
+        """Show a bar over `total` images, if anybody watches."""
+        if self._shown and total:
+            from tqdm import tqdm
+
+            tqdm.monitor_interval = 0  # no thread of its own
+            self._bar = tqdm(
+                total=total, unit="", file=sys.stderr, leave=False, bar_format=LAYOUT,
+                dynamic_ncols=True,
+            )
+
+    def advance(self, images: int = 1) -> None:
+        """Count images as done."""
+        if self._bar is not None:
+            self._bar.update(images)
+
+    def note(self, message: str) -> None:
+        """Write a line to stderr without breaking the bar."""
+        if self._bar is None:
+            note(message)
+            return
+        self._bar.clear()
+        note(message)
+        self._bar.refresh()

@@ -1,0 +1,186 @@
+"""Vectors and their paths as files for other tools: npz, npy, csv, jsonl, parquet.
+
+Rows are sorted by path, the same vectors give the same bytes, and a file appears whole or not at
+all: it is written beside its target and then moved over it.
+"""
+
+import csv
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from rvcnn.errors import UsageError
+from rvcnn.paths import path_fields
+
+DTYPES = ("float32", "float16", "int8")
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class Table(NamedTuple):
+    """Rows to export.
+
+    `paths` are as `os.fsdecode` gives them; `embeddings` is (N, D); `scales` (N,) float32 turn
+    int8 rows back into vectors, ``embeddings * scales[:, None]``, and is None for other types.
+    """
+
+    paths: list[str]
+    embeddings: np.ndarray
+    scales: np.ndarray | None
+
+
+def write(file: Path, paths: Sequence[str], vectors: np.ndarray, dtype: str = "float32") -> None:
+    """Write `vectors` (N, D) and their `paths` to `file`; its suffix is the format.
+
+    Raises
+    ------
+    UsageError
+        An unknown suffix or dtype, a target that cannot be a file, or a missing extra.
+    """
+    writer = check_target(file)
+    writer(Path(os.path.realpath(file)), make_table(paths, vectors, dtype))
+
+
+def check_target(file: Path) -> "Callable[[Path, Table], None]":
+    """Return the writer for `file`, or raise UsageError: to be called before the work begins."""
+    writer = WRITERS.get(file.suffix.lower())
+    if writer is None:
+        raise UsageError(f"cannot tell the format of {file}: end it in one of {' '.join(WRITERS)}")
+    if file.is_dir():
+        raise UsageError(f"cannot write {file}: it is a folder")
+    if file.exists() and not file.is_file():
+        raise UsageError(f"cannot write {file}: it is no regular file")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"cannot write {file}: no such folder: {file.parent}")
+    if writer is write_parquet:
+        _pyarrow()
+    return writer
+
+
+def make_table(paths: Sequence[str], vectors: np.ndarray, dtype: str) -> Table:
+    """Sort the rows by path and convert them to `dtype`."""
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype}: one of {', '.join(DTYPES)}")
+    raw = [os.fsencode(p) for p in paths]
+    order = sorted(range(len(raw)), key=raw.__getitem__)
+    vectors = np.asarray(vectors, np.float32)[np.array(order, np.intp)]
+    scales = None
+    if dtype == "int8":
+        vectors, scales = quantize_rows(vectors)
+    return Table([paths[i] for i in order], vectors.astype(dtype, copy=False), scales)
+
+
+def quantize_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, D) int8 rows and (N,) float32 scales; a row's largest value becomes 127.
+
+    Cosines between rows do not need the scales.
+    """
+    scales = np.abs(vectors).max(axis=1, initial=0) / np.float32(127)
+    divisors = np.where(scales > 0, scales, np.float32(1))
+    return np.rint(vectors / divisors[:, None]).astype(np.int8), scales
+
+
+def write_npz(file: Path, table: Table) -> None:
+    """Arrays `embeddings`, `paths` and, for int8, `scales`; loads without pickle."""
+    arrays = {"embeddings": table.embeddings, "paths": np.array(table.paths, dtype=np.str_)}
+    if table.scales is not None:
+        arrays["scales"] = table.scales
+    with _whole(file) as out, zipfile.ZipFile(out, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def write_npy(file: Path, table: Table) -> None:
+    """The vectors alone; the paths go to ``FILE.paths.txt``, line i for row i."""
+    raw = [os.fsencode(p) for p in table.paths]
+    for path in raw:
+        if b"\n" in path:
+            raise UsageError(
+                f"{os.fsdecode(path)} has a newline in its name, which the list of paths beside "
+                "an .npy file cannot hold: use .npz or .jsonl"
+            )
+    with _whole(file.with_suffix(".paths.txt")) as out:
+        out.writelines(path + b"\n" for path in raw)
+    with _whole(file) as out:
+        np.lib.format.write_array(out, np.ascontiguousarray(table.embeddings), allow_pickle=False)
+
+
+def write_csv(file: Path, table: Table) -> None:
+    """A header ``path,e0,e1,...`` and a line a row; names as their bytes are."""
+    with _whole(file) as out:
+        text = io.TextIOWrapper(out, "utf-8", errors="surrogateescape", newline="")
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["path", *(f"e{i}" for i in range(table.embeddings.shape[1]))])
+        for path, row in zip(table.paths, table.embeddings, strict=True):
+            lines.writerow([path, *_shortest(row)])
+        text.flush()
+        text.detach()
+
+
+def write_jsonl(file: Path, table: Table) -> None:
+    """An object a line: ``path``, ``path_bytes`` where it is no UTF-8, ``embedding``."""
+    with _whole(file) as out:
+        for path, row in zip(table.paths, table.embeddings, strict=True):
+            head = json.dumps(path_fields(path), ensure_ascii=False)[:-1]
+            out.write(f'{head}, "embedding": [{", ".join(_shortest(row))}]}}\n'.encode())
+
+
+def write_parquet(file: Path, table: Table) -> None:
+    """Columns ``path`` and ``embedding`` (a list of fixed size)."""
+    pyarrow, parquet = _pyarrow()
+    fields = [path_fields(path) for path in table.paths]
+    flat = pyarrow.array(np.ascontiguousarray(table.embeddings).reshape(-1))
+    columns = {
+        "path": pyarrow.array([f["path"] for f in fields], pyarrow.string()),
+        "embedding": pyarrow.FixedSizeListArray.from_arrays(flat, table.embeddings.shape[1]),
+    }
+    if any("path_bytes" in f for f in fields):
+        columns["path_bytes"] = pyarrow.array([os.fsencode(p) for p in table.paths])
+    with _whole(file) as out:
+        parquet.write_table(pyarrow.table(columns), out)
+
+
+def _shortest(row: np.ndarray) -> list[str]:
+    """Return the shortest text of each number that reads back as the same number."""
+    return row.astype(np.str_).tolist()
+
+
+def _pyarrow():
+    try:
+        import pyarrow
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise UsageError("writing .parquet needs pyarrow: pip install 'rvcnn[parquet]'") from None
+    return pyarrow, parquet
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `file` once it is complete and on the disk."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+WRITERS: dict[str, Callable[[Path, Table], None]] = {
+    ".npz": write_npz,
+    ".npy": write_npy,
+    ".csv": write_csv,
+    ".jsonl": write_jsonl,
+    ".parquet": write_parquet,
+}

@@ -1,0 +1,26 @@
+"""File names as text: what a name that is no UTF-8 becomes where only text fits."""
+
+import base64
+import os
+
+
+def path_fields(path: str) -> dict[str, str]:
+    """Return a path's JSON fields: ``path``, and ``path_bytes`` where its name is no UTF-8.
+
+    ``path_bytes`` is base64 of the name's bytes; ``path`` then has U+FFFD where they are no text.
+    """
+    raw = os.fsencode(path)
+    try:
+        return {"path": raw.decode("utf-8")}
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8", "replace")
+        return {"path": text, "path_bytes": base64.b64encode(raw).decode("ascii")}
+
+
+def relative(path: str | os.PathLike) -> str:
+    """Return a path relative to the current folder, with ``/``, as git prints it."""
+    try:
+        shown = os.path.relpath(path)
+    except ValueError:  # another drive
+        shown = os.fspath(path)
+    return shown.replace(os.sep, "/")

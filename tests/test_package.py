@@ -1,0 +1,157 @@
+"""The package as it is built: files, imports, licences, and what the README says of it."""
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAPPED = {"rvcnn": "rvcnn", "rvcnn/kernels": "kernels", "rvcnn/cli": "cli"}
+TOP_LEVEL = {
+    "pyproject.toml", "rvcnn", "kernels", "cli", "tests", "benchmarks", "README.md",
+    "LICENSE-MIT", "LICENSE-APACHE", ".ci", ".gitignore",
+}
+HEAVY = {"numpy", "PIL", "numba", "pynndescent", "sklearn", "scipy", "llvmlite", "tqdm", "sqlite3"}
+
+
+def tracked() -> list[str]:
+    """Files that git tracks, as paths from the root."""
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    return [name for name in listing.stdout.split("\0") if name]
+
+
+def packaged_name(path: str) -> str | None:
+    """Name inside the wheel of a file of the tree, None for one that does not belong there."""
+    for package, folder in reversed(MAPPED.items()):
+        if path.startswith(f"{folder}/"):
+            return package + path[len(folder) :]
+    return None
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+    """The wheel built from the files that git tracks, where an older build left something."""
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        target = tree / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    stale = tree / "build" / "lib" / "rvcnn" / "stale.py"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(out), str(tree)]
+    built = subprocess.run(command, capture_output=True, text=True, cwd=out)
+    if built.returncode and "No matching distribution" in built.stderr:
+        pytest.skip("no setuptools to be had: offline")
+    assert built.returncode == 0, built.stderr
+    return zipfile.ZipFile(next(out.glob("*.whl")))
+
+
+def test_wheel_holds_the_tree_and_nothing_else(wheel):
+    inside = {n for n in wheel.namelist() if ".dist-info/" not in n}
+    assert inside == {packaged_name(n) for n in tracked()} - {None}
+
+
+def test_wheel_carries_both_licences_and_the_embedded_model(wheel):
+    names = wheel.namelist()
+    assert {Path(n).name for n in names if "/licenses/" in n} == {"LICENSE-MIT", "LICENSE-APACHE"}
+    for name in ("mobilenetv3_small_rvcnn.safetensors", "MODEL_CARD.md"):
+        assert wheel.read(f"rvcnn/data/{name}") == (ROOT / "rvcnn" / "data" / name).read_bytes()
+
+
+def test_wheel_metadata(wheel):
+    (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+    metadata = wheel.read(name).decode()
+    assert "License-Expression: MIT OR Apache-2.0" in metadata
+    extras = set(re.findall(r"^Provides-Extra: (\S+)$", metadata, re.M))
+    assert extras == {"test", "compare", "bench", "parquet", "heif"}
+
+
+def test_top_level_is_fixed():
+    assert {name.split("/")[0] for name in tracked()} <= TOP_LEVEL
+
+
+def test_no_generated_file_is_tracked():
+    generated = re.compile(r"(^|/)(__pycache__|build|dist|\.rvcnn)/|\.egg-info/|\.(py[co]|nb[ic])$")
+    assert [n for n in tracked() if generated.search(n)] == []
+
+
+def test_tests_are_no_package():
+    assert not (ROOT / "tests" / "__init__.py").exists()
+
+
+def imports_of(path: Path, package: str) -> set[str]:
+    """Absolute names of the modules that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: -node.level + 1 or None] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found.add(module)
+            found.update(f"{module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def modules() -> list[tuple[Path, str]]:
+    """Every source file of the package, with the name of the package it is in."""
+    return [
+        (ROOT / name, Path(packaged_name(name)).parent.as_posix().replace("/", "."))
+        for name in tracked()
+        if name.endswith(".py") and packaged_name(name)
+    ]
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("path, package", modules(), ids=lambda v: getattr(v, "stem", v))
+def test_imports_go_one_way(path, package):
+    for name in imports_of(path, package):
+        assert not within(name, "kernels") and not within(name, "cli"), name
+        if within(package, "rvcnn.kernels"):
+            assert not within(name, "rvcnn") or within(name, "rvcnn.kernels"), name
+        elif not within(package, "rvcnn.cli") and path.name != "__main__.py":
+            assert not within(name, "rvcnn.cli"), name
+
+
+def test_the_reading_of_imports_sees_every_kind(tmp_path):
+    file = tmp_path / "m.py"
+    file.write_text("from . import a\nfrom .b import c\ndef f():\n    import d.e\nfrom .. import g")
+    assert imports_of(file, "rvcnn.kernels") == {
+        "rvcnn.kernels", "rvcnn.kernels.a", "rvcnn.kernels.b", "rvcnn.kernels.b.c", "d.e",
+        "rvcnn", "rvcnn.g",
+    }
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rvcnn",
+        "import runpy; sys.argv = ['rvcnn', '--help']; runpy.run_module('rvcnn', alter_sys=True)",
+        "import rvcnn.cli; [rvcnn.cli.app.get_command(None, c) for c in rvcnn.cli.COMMANDS]",
+    ],
+)
+def test_light_imports(code, tmp_path):
+    script = (
+        f"import atexit, sys\nheavy = {HEAVY!r}\n"
+        "atexit.register(lambda: print('HEAVY', sorted(heavy & set(sys.modules))))\n" + code
+    )
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("HEAVY []\n")
+
+
+def test_python_m_rvcnn(tmp_path):
+    command = [sys.executable, "-m", "rvcnn", "--version"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert re.fullmatch(r"rvcnn \d+\.\d+\.\d+\n", run.stdout), run.stderr
