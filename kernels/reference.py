@@ -1,147 +1,150 @@
 """Every kernel's operation in NumPy, float64, written to be obvious: what the kernels are held to.
 
-One image, channels last: maps are (H, W, C). Any float dtype goes in, float64 comes out, and NaN in
-gives NaN out. Nothing here shares code with the kernels. Convolution is the cross-correlation of
-PyTorch's ``Conv2d``; activations are torchvision's (``Hardsigmoid`` is relu6(x + 3) / 6).
+One image, channels last: maps are (H, W, C). Functions are called like their namesakes in
+``rvcnn.kernels``. Any float dtype goes in, float64 comes out, and NaN in gives NaN out. Nothing
+here shares code with the kernels. Convolution is the cross-correlation of PyTorch's ``Conv2d``;
+activations are torchvision's (``Hardsigmoid`` is relu6(x + 3) / 6).
 """
 
 import numpy as np
 
-NO_PADDING = ((0, 0), (0, 0))
 
-
-def conv2d(x, w, bias=None, stride=(1, 1), padding=NO_PADDING, dilation=(1, 1), groups=1):
-    """Convolve: out[y, x, o] = bias[o] + sum of window[y, x, c, i, j] * w[o, i, j, c] over i, j, c.
+def conv2d(
+    x,
+    weights,
+    bias=None,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    activation="identity",
+    residual=None,
+    slope=0.01,
+):
+    """Convolve: sum of ``window[y, x, c, i, j] * weights[n, i, j, c]`` over i, j, c.
 
     Parameters
     ----------
-    x : (H, W, Cin) array
-    w : (Cout, kh, kw, Cin / groups) array
-        Output channel o reads the input channels of group ``o // (Cout / groups)``.
-    bias : (Cout,) array, optional
-    stride, dilation : (int, int)
+    x : (H, W, C) array
+    weights : (N, KH, KW, C / groups) array
+        Output channel n reads the input channels of group ``n // (N / groups)``.
+    bias : (N,) array, optional
+    stride, dilation : int or (int, int)
         Down, across.
-    padding : ((int, int), (int, int))
+    padding : int, (int, int) or ((int, int), (int, int))
         Zeros put (above, below), (left, right).
     groups : int
+    activation : str
+        A name of `ACTIVATIONS`.
+    residual : (H', W', N) array, optional
+        Added after the activation.
+    slope : float
+        leaky_relu's.
 
     Returns
     -------
-    (Hout, Wout, Cout) float64 array
-        ``Hout = (H + above + below - dilation * (kh - 1) - 1) // stride + 1``; Wout likewise.
+    (H', W', N) float64 array
+        ``H' = (H + above + below - dilation * (KH - 1) - 1) // stride + 1``; W' likewise.
 
     Raises
     ------
     ValueError
         If channels and groups do not fit.
-
-    References
-    ----------
-    https://pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
     """
-    x, w = _f64(x), _f64(w)
-    c_out, kh, kw, c_group = w.shape
-    if x.shape[2] != c_group * groups or c_out % groups:
-        raise ValueError(f"input {x.shape}, weights {w.shape} and {groups} groups do not fit")
+    x, weights = _f64(x), _f64(weights)
+    channels, kh, kw, inputs = weights.shape
+    if x.shape[2] != inputs * groups or channels % groups:
+        raise ValueError(f"input {x.shape}, weights {weights.shape}, {groups} groups do not fit")
     taps = _windows(x, (kh, kw), stride, padding, dilation)
-    per_group = c_out // groups
+    outputs = channels // groups
     parts = [
         np.einsum(
-            "yxcij,oijc->yxo",
-            taps[:, :, g * c_group : (g + 1) * c_group],
-            w[g * per_group : (g + 1) * per_group],
+            "yxcij,nijc->yxn",
+            taps[:, :, g * inputs : (g + 1) * inputs],
+            weights[g * outputs : (g + 1) * outputs],
             optimize=True,
         )
         for g in range(groups)
     ]
-    return _plus(np.concatenate(parts, axis=2), bias)
+    return _finish(np.concatenate(parts, axis=2), bias, activation, residual, slope)
 
 
-def depthwise_conv2d(x, w, bias=None, stride=(1, 1), padding=NO_PADDING, dilation=(1, 1)):
+def depthwise_conv2d(x, weights, bias=None, stride=1, padding=0, activation="identity", dilation=1):
     """Convolve every channel with its own filter, one tap after another.
 
     Parameters
     ----------
     x : (H, W, C) array
-    w : (C, kh, kw) array
+    weights : (C, KH, KW) array
     bias : (C,) array, optional
-    stride, padding, dilation
+    stride, padding, activation, dilation
         As in `conv2d`.
 
     Returns
     -------
-    (Hout, Wout, C) float64 array
+    (H', W', C) float64 array
     """
-    x, w = _f64(x), _f64(w)
-    _, kh, kw = w.shape
-    padded = np.pad(x, (*padding, (0, 0)))
-    h_out = (padded.shape[0] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
-    w_out = (padded.shape[1] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
-    out = np.zeros((h_out, w_out, x.shape[2]))
+    x, weights = np.pad(_f64(x), _sides(padding)), _f64(weights)
+    stride, dilation = _pair(stride), _pair(dilation)
+    _, kh, kw = weights.shape
+    height = (x.shape[0] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    width = (x.shape[1] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    out = np.zeros((height, width, x.shape[2]))
     for i in range(kh):
         for j in range(kw):
             top, left = i * dilation[0], j * dilation[1]
-            rows = slice(top, top + (h_out - 1) * stride[0] + 1, stride[0])
-            columns = slice(left, left + (w_out - 1) * stride[1] + 1, stride[1])
-            out += padded[rows, columns] * w[:, i, j]
-    return _plus(out, bias)
+            rows = slice(top, top + (height - 1) * stride[0] + 1, stride[0])
+            columns = slice(left, left + (width - 1) * stride[1] + 1, stride[1])
+            out += x[rows, columns] * weights[:, i, j]
+    return _finish(out, bias, activation)
 
 
-def matmul(x, w, bias=None, residual=None, activation="identity"):
-    """Compute ``activation(x @ w.T + bias) + residual``.
+def linear(x, weights, bias=None, activation="identity", residual=None):
+    """Compute ``activation(x @ weights.T + bias) + residual``.
 
     Parameters
     ----------
-    x : (M, K) array
-    w : (N, K) array
+    x : (..., K) array
+    weights : (N, K) array
         One row an output, as in ``torch.nn.Linear``.
     bias : (N,) array, optional
-    residual : (M, N) array, optional
-        Added after the activation.
     activation : str
         A name of `ACTIVATIONS`.
+    residual : (..., N) array, optional
+        Added after the activation.
 
     Returns
     -------
-    (M, N) float64 array
+    (..., N) float64 array
     """
-    return _plus(ACTIVATIONS[activation](_plus(_f64(x) @ _f64(w).T, bias)), residual)
+    return _finish(_f64(x) @ _f64(weights).T, bias, activation, residual)
 
 
-def linear(x, w, bias=None):
-    """Compute ``w @ x + bias`` for one vector.
-
-    Parameters
-    ----------
-    x : (K,) array
-    w : (N, K) array
-    bias : (N,) array, optional
-
-    Returns
-    -------
-    (N,) float64 array
-    """
-    return _plus(_f64(w) @ _f64(x), bias)
+def add(a, b):
+    """Add two maps."""
+    return _f64(a) + _f64(b)
 
 
-def batch_norm(x, gamma, beta, mean, var, eps):
-    """Normalise by stored statistics: ``(x - mean) / sqrt(var + eps) * gamma + beta``.
+def scale_shift(x, scale, shift=0.0):
+    """Compute ``x * scale + shift`` with vectors over the last axis."""
+    return _f64(x) * _f64(scale) + _f64(shift)
+
+
+def batch_norm(x, gamma, beta, mean, variance, epsilon=1e-5):
+    """Compute ``(x - mean) / sqrt(variance + epsilon) * gamma + beta`` (Ioffe and Szegedy, 2015).
 
     Parameters
     ----------
     x : (..., C) array
-    gamma, beta, mean, var : (C,) array
-    eps : float
+    gamma, beta, mean, variance : (C,) array
+    epsilon : float
 
     Returns
     -------
     (..., C) float64 array
-
-    References
-    ----------
-    Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 2.
     """
-    return (_f64(x) - _f64(mean)) / np.sqrt(_f64(var) + eps) * _f64(gamma) + _f64(beta)
+    normal = (_f64(x) - _f64(mean)) / np.sqrt(_f64(variance) + epsilon)
+    return normal * _f64(gamma) + _f64(beta)
 
 
 def identity(x):
@@ -159,10 +162,10 @@ def relu6(x):
     return np.clip(_f64(x), 0.0, 6.0)
 
 
-def leaky_relu(x, alpha=0.01):
-    """Compute x where it is positive, ``alpha * x`` elsewhere."""
+def leaky_relu(x, slope=0.01):
+    """Compute x where it is positive, ``slope * x`` elsewhere."""
     x = _f64(x)
-    return np.where(x > 0, x, alpha * x)
+    return np.where(x > 0, x, slope * x)
 
 
 def hard_sigmoid(x):
@@ -193,27 +196,32 @@ ACTIVATIONS = {
 }
 
 
-def max_pool(x, kernel, stride=None, padding=NO_PADDING):
+def activation(x, name, slope=0.01):
+    """Apply an activation by its name in `ACTIVATIONS`; slope is leaky_relu's."""
+    return leaky_relu(x, slope) if name == "leaky_relu" else ACTIVATIONS[name](x)
+
+
+def max_pool(x, kernel, stride=None, padding=0, dilation=1):
     """Take each window's maximum; the padding never wins.
 
     Parameters
     ----------
     x : (H, W, C) array
-    kernel : (int, int)
-    stride : (int, int), optional
+    kernel : int or (int, int)
+    stride : int or (int, int), optional
         The kernel's size if not given.
-    padding : ((int, int), (int, int))
-        (above, below), (left, right).
+    padding, dilation
+        As in `conv2d`.
 
     Returns
     -------
-    (Hout, Wout, C) float64 array
+    (H', W', C) float64 array
     """
-    taps = _windows(_f64(x), kernel, stride or kernel, padding, fill=-np.inf)
+    taps = _windows(_f64(x), kernel, stride or kernel, padding, dilation, fill=-np.inf)
     return taps.max(axis=(3, 4))
 
 
-def avg_pool(x, kernel, stride=None, padding=NO_PADDING, count_include_pad=True):
+def avg_pool(x, kernel, stride=None, padding=0, count_include_pad=True):
     """Take each window's mean.
 
     Parameters
@@ -225,15 +233,13 @@ def avg_pool(x, kernel, stride=None, padding=NO_PADDING, count_include_pad=True)
 
     Returns
     -------
-    (Hout, Wout, C) float64 array
+    (H', W', C) float64 array
     """
-    x = _f64(x)
-    stride = stride or kernel
-    total = _windows(x, kernel, stride, padding).sum(axis=(3, 4))
+    taps = _windows(_f64(x), kernel, stride or kernel, padding)
     if count_include_pad:
-        return total / (kernel[0] * kernel[1])
-    inside = np.ones((*x.shape[:2], 1))
-    return total / _windows(inside, kernel, stride, padding).sum(axis=(3, 4))
+        return taps.mean(axis=(3, 4))
+    inside = _windows(np.ones((*x.shape[:2], 1)), kernel, stride or kernel, padding)
+    return taps.sum(axis=(3, 4)) / inside.sum(axis=(3, 4))
 
 
 def global_avg_pool(x):
@@ -243,6 +249,8 @@ def global_avg_pool(x):
 
 def squeeze_excite(x, w1, b1, w2, b2):
     """Scale every channel by ``hard_sigmoid(w2 @ relu(w1 @ mean + b1) + b2)``.
+
+    Hu et al., "Squeeze-and-Excitation Networks", 2018, with MobileNetV3's hard sigmoid.
 
     Parameters
     ----------
@@ -255,19 +263,15 @@ def squeeze_excite(x, w1, b1, w2, b2):
     Returns
     -------
     (H, W, C) float64 array
-
-    References
-    ----------
-    Hu et al., "Squeeze-and-Excitation Networks", 2018; with MobileNetV3's hard sigmoid.
     """
-    hidden = relu(linear(global_avg_pool(x), w1, b1))
-    return _f64(x) * hard_sigmoid(linear(hidden, w2, b2))
+    hidden = linear(global_avg_pool(x), w1, b1, "relu")
+    return _f64(x) * linear(hidden, w2, b2, "hard_sigmoid")
 
 
-def l2_normalize(x, eps=1e-12):
-    """Divide each last-axis vector of x by its Euclidean length, or by eps if that is larger."""
+def l2_normalize(x, smallest=1e-12):
+    """Divide each last-axis vector by its Euclidean length, or by ``smallest`` if larger."""
     x = _f64(x)
-    return x / np.maximum(np.sqrt((x * x).sum(axis=-1, keepdims=True)), eps)
+    return x / np.maximum(np.sqrt((x * x).sum(axis=-1, keepdims=True)), smallest)
 
 
 def dot_products(queries, vectors):
@@ -279,13 +283,24 @@ def _f64(x):
     return np.asarray(x, np.float64)
 
 
-def _plus(out, term):
-    return out if term is None else out + _f64(term)
+def _pair(value):
+    return (value, value) if np.isscalar(value) else tuple(value)
 
 
-def _windows(x, kernel, stride, padding, dilation=(1, 1), fill=0.0):
-    """View a padded (H, W, C) map as its windows: (Hout, Wout, C, kh, kw)."""
-    padded = np.pad(x, (*padding, (0, 0)), constant_values=fill)
+def _sides(padding):
+    """Turn a padding into what ``np.pad`` takes for a map."""
+    return (*(_pair(side) for side in _pair(padding)), (0, 0))
+
+
+def _finish(out, bias, name, residual=None, slope=0.01):
+    out = activation(out if bias is None else out + _f64(bias), name, slope)
+    return out if residual is None else out + _f64(residual)
+
+
+def _windows(x, kernel, stride, padding, dilation=1, fill=0.0):
+    """View a padded (H, W, C) map as its windows: (H', W', C, KH, KW)."""
+    kernel, stride, dilation = _pair(kernel), _pair(stride), _pair(dilation)
+    padded = np.pad(x, _sides(padding), constant_values=fill)
     extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     views = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(0, 1))
     return views[:: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]

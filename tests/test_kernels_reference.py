@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from rvcnn.kernels import reference as ref
 
 CONVOLUTIONS = {
@@ -71,27 +72,27 @@ def test_depthwise_is_convolution_with_a_group_a_channel(kernel, stride, dilatio
     bias = rng.standard_normal(6)
     padding = ((2, 1), (0, 3))
     np.testing.assert_allclose(
-        ref.depthwise_conv2d(x, w, bias, stride, padding, dilation),
+        ref.depthwise_conv2d(x, w, bias, stride, padding, dilation=dilation),
         ref.conv2d(x, w[..., None], bias, stride, padding, dilation, groups=6),
         rtol=1e-12,
         atol=1e-12,
     )
 
 
-def test_matmul_is_a_pointwise_convolution_and_rows_of_linear():
+def test_linear_is_a_pointwise_convolution_and_works_row_by_row():
     x, w, bias, *_ = problem("pointwise")
     w = w[:, 0, 0]
     flat = x.reshape(-1, x.shape[2])
-    got = ref.matmul(flat, w, bias)
+    got = ref.linear(flat, w, bias)
     conv = ref.conv2d(x, w[:, None, None], bias)
     np.testing.assert_allclose(got, conv.reshape(got.shape), rtol=1e-12, atol=1e-12)
     for row, expected in zip(flat, got, strict=True):
         np.testing.assert_allclose(ref.linear(row, w, bias), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_matmul_adds_the_residual_after_the_activation():
+def test_linear_adds_the_residual_after_the_activation():
     x, w = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [-5.0, 0.0]])
-    got = ref.matmul(x, w, bias=[1.0, 1.0], residual=[[10.0, 1.0]], activation="relu")
+    got = ref.linear(x, w, bias=[1.0, 1.0], residual=[[10.0, 1.0]], activation="relu")
     np.testing.assert_array_equal(got, [[22.0, 1.0]])
 
 
@@ -127,7 +128,7 @@ def test_activation_keeps_nan(name):
 
 
 def test_leaky_relu_takes_its_slope():
-    np.testing.assert_allclose(ref.leaky_relu([-2.0, 2.0], alpha=0.1), [-0.2, 2.0])
+    np.testing.assert_allclose(ref.leaky_relu([-2.0, 2.0], slope=0.1), [-0.2, 2.0])
 
 
 def test_sigmoid_far_out_neither_overflows_nor_loses_the_tail():
@@ -151,7 +152,7 @@ def test_pools_by_hand():
 
 
 def test_batch_norm_by_hand():
-    got = ref.batch_norm([[5.0, 1.0]], [2.0, 3.0], [0.5, -1.0], [1.0, 1.0], [3.0, 8.0], eps=1.0)
+    got = ref.batch_norm([[5.0, 1.0]], [2.0, 3.0], [0.5, -1.0], [1.0, 1.0], [3.0, 8.0], epsilon=1.0)
     np.testing.assert_allclose(got, [[4.5, -1.0]], rtol=1e-15)
 
 
@@ -165,7 +166,7 @@ def test_squeeze_excite_by_hand():
 
 def test_l2_normalize_and_dot_products_by_hand():
     np.testing.assert_allclose(ref.l2_normalize([[3.0, 4.0], [0.0, 0.0]]), [[0.6, 0.8], [0, 0]])
-    np.testing.assert_allclose(ref.l2_normalize([3.0, 4.0], eps=10.0), [0.3, 0.4])
+    np.testing.assert_allclose(ref.l2_normalize([3.0, 4.0], smallest=10.0), [0.3, 0.4])
     got = ref.dot_products([[1.0, 2.0]], [[3.0, 4.0], [-1.0, 0.5], [0.0, 1.0]])
     np.testing.assert_array_equal(got, [[11.0, 0.0, 2.0]])
 
