@@ -80,31 +80,20 @@ class Program:
     Parameters
     ----------
     calls : sequence of Call
-    resolve : callable, optional
-        Gives the ndarray behind a plan's symbol. The program keeps every array alive.
+    buffers : mapping, optional
+        The array behind each of a plan's symbols. A symbol without one must be pointed at an array
+        before the program runs.
     """
 
-    def __init__(self, calls, resolve=lambda buffer: buffer):
-        arrays = []
-
-        def to_word(kind, value):
-            if kind in (int, float):
-                return word(kind(value))
-            if value is None:
-                return 0
-            place = value if isinstance(value, At) else At(value)
-            array = resolve(place.buffer)
-            if array.dtype != kind.dtype or not array.flags.c_contiguous:
-                raise TypeError(f"expected a C-contiguous {kind.dtype} array, not {array.dtype}")
-            arrays.append(array)
-            return address_of(array) + place.offset * array.itemsize
-
+    def __init__(self, calls, buffers=None):
+        self._buffers = dict(buffers or {})
+        self._keep = []
+        self._open = {}
         starts, words = [], []
         for call in calls:
-            kinds = call.kernel.parameters.values()
             starts.append(len(words))
-            words += [to_word(k, v) for k, v in zip(kinds, call.args, strict=True)]
-        self._arrays = arrays
+            for kind, value in zip(call.kernel.parameters.values(), call.args, strict=True):
+                words.append(self._word(kind, value, len(words)))
         self._words = np.array(words, np.int64)
         base = address_of(self._words)
         self._program = np.array(
@@ -114,6 +103,29 @@ class Program:
         self._descriptor = np.array([address_of(self._program), len(calls)], np.int64)
         self._argument = address_of(self._descriptor)
         self._walk = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(walk().address)
+
+    def _word(self, kind, value, index):
+        if kind in (int, float):
+            return word(kind(value))
+        if value is None:
+            return 0
+        place = value if isinstance(value, At) else At(value)
+        array = place.buffer
+        if not isinstance(array, np.ndarray):
+            if array not in self._buffers:
+                self._open.setdefault(array, []).append((index, place.offset))
+                return 0
+            array = self._buffers[array]
+        if array.dtype != kind.dtype or not array.flags.c_contiguous:
+            raise TypeError(f"expected a C-contiguous {kind.dtype} array, not {array.dtype}")
+        self._keep.append(array)
+        return address_of(array) + place.offset * array.itemsize
+
+    def point(self, symbol, array):
+        """Let a symbol mean this array, which the caller keeps alive, from the next run on."""
+        base = address_of(array)
+        for index, offset in self._open[symbol]:
+            self._words[index] = base + offset * array.itemsize
 
     def run(self):
         """Run all calls in order, in one call that holds no GIL."""

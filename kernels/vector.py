@@ -74,6 +74,12 @@ def l2_normalize(out, x, n, smallest=1e-12):
     return [Call(f32_l2_normalize(LANES=_target.lanes()), (out, x, n, smallest))]
 
 
+def dot_kernels():
+    """The kernels of :func:`dot_products`: for many vectors, and for a few."""
+    lanes = _target.lanes()
+    return [f32_dot_products(ROWS=rows, LANES=lanes) for rows in sorted({ROWS[lanes], 1})[::-1]]
+
+
 def dot_products(out, queries, vectors):
     """Calls for ``out = queries @ vectors.T``.
 
@@ -86,20 +92,22 @@ def dot_products(out, queries, vectors):
     vectors : ndarray
         (N, D) float32.
     """
-    lanes = _target.lanes()
-    rows = ROWS[lanes] if len(vectors) >= ROWS[lanes] else 1
-    sizes = (queries.shape[1], len(vectors))
+    if not len(vectors):
+        return []
+    dim = queries.shape[1]
+    kernel = next(k for k in dot_kernels() if k.constants["ROWS"] <= len(vectors))
     return [
         Call(
-            f32_dot_products(ROWS=rows, LANES=lanes),
+            kernel,
             (
                 At(out, first),
                 queries,
-                At(vectors, first * queries.shape[1]),
+                At(vectors, first * dim),
                 len(queries),
                 count,
-                *sizes,
+                dim,
+                len(vectors),
             ),
         )
-        for first, count in (_cover.overlapping(len(vectors), rows) if len(vectors) else [])
+        for first, count in _cover.overlapping(len(vectors), kernel.constants["ROWS"])
     ]

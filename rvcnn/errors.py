@@ -1,6 +1,6 @@
 """Every exception rvcnn raises on purpose.
 
-A message says what is wrong, where, and what to do. ``exit_code`` is what the command line ends with.
+A message says what is wrong, where, and what to do. ``exit_code`` is the command line's.
 """
 
 

@@ -1,1 +1,6 @@
-"""Architectures as data."""
+"""Architectures as data, and their registry."""
+
+from .mobilenetv3 import MobileNetConfig, mobilenetv3
+from .registry import ARCHITECTURES, Architecture
+
+__all__ = ["ARCHITECTURES", "Architecture", "MobileNetConfig", "mobilenetv3"]

@@ -1,1 +1,14 @@
-"""Graph rewrites, one file each."""
+"""Graph rewrites, one file each, in the order they run: the whole optimiser on one screen."""
+
+from .fold_batch_norm import fold_batch_norm
+from .fuse_activation import fuse_activation
+from .fuse_residual import fuse_residual
+
+PASSES = (fold_batch_norm, fuse_activation, fuse_residual)
+
+
+def optimise(graph):
+    """The graph after all passes: the same function to float rounding, in fewer nodes."""
+    for rewrite in PASSES:
+        graph = rewrite(graph)
+    return graph

@@ -1,0 +1,30 @@
+"""The seed's names for networks."""
+
+import enum
+
+from .model import create_model
+
+
+class BackboneType(enum.Enum):
+    """Networks that :func:`create_backbone` makes."""
+
+    MobileNetV3Small = "mobilenetv3_small"
+    MobileNetV3Large = "mobilenetv3_large"
+
+
+def create_backbone(backbone_type: BackboneType, weights_path=None):
+    """A network that gives embeddings.
+
+    Parameters
+    ----------
+    backbone_type : BackboneType
+    weights_path : path-like, optional
+        A safetensors file; by default the embedded model's, which is a MobileNetV3Small.
+
+    Returns
+    -------
+    rvcnn.model.Model
+    """
+    if weights_path is None and backbone_type is BackboneType.MobileNetV3Small:
+        return create_model(num_classes=0)
+    return create_model(backbone_type.value, weights=weights_path, num_classes=0)

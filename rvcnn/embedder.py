@@ -1,0 +1,330 @@
+"""Images in, vectors out."""
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from .errors import ImageError, UsageError
+from .images import Decoded, Preprocess, decode
+from .model import create_model
+from .threads import available_cpus, ordered_map
+
+
+class Embedder:
+    """Turns images into vectors with one network; safe to share between threads.
+
+    Follows scikit-learn's protocol (``fit``, ``transform``, ``get_params``) and can be pickled: the
+    network is loaded at first use and never stored.
+
+    Parameters
+    ----------
+    model : str or object, optional
+        An architecture's name, or any object with ``embed(list of PIL images) -> (N, D)`` and
+        ``dim``. By default the embedded model.
+    weights : path-like, optional
+        A safetensors file.
+    precision : {"fp32"}
+    workers : int
+        Images in work at once; 0 for all the CPUs this process may use.
+    normalize : bool
+        Scale vectors to unit length.
+    cache : int
+        How many vectors of the images seen last are kept, by the images' content.
+    max_megapixels : float
+        Larger images are refused before memory is taken.
+
+    Attributes
+    ----------
+    dim : int
+        Length of a vector.
+    preprocess : Preprocess
+        What an image goes through before the network.
+    errors_ : dict of int to str
+        After ``embed(..., errors="nan")``: the reason for each input that has no vector.
+
+    Examples
+    --------
+    >>> rows = Embedder().embed(["a.jpg", "b.jpg"])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        weights=None,
+        precision="fp32",
+        workers=0,
+        normalize=True,
+        cache=0,
+        max_megapixels=200,
+    ):
+        self.model = model
+        self.weights = weights
+        self.precision = precision
+        self.workers = workers
+        self.normalize = normalize
+        self.cache = cache
+        self.max_megapixels = max_megapixels
+        self._reset()
+
+    def _reset(self):
+        self._backend = None
+        self._recent = OrderedDict()
+        self._lock = threading.Lock()
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def backend(self):
+        """The network behind, loaded at first use."""
+        if self._backend is None:
+            with self._lock:
+                if self._backend is None:
+                    custom = self.model is not None and not isinstance(self.model, str)
+                    self._backend = _Custom(self) if custom else _Network(self)
+        return self._backend
+
+    @property
+    def dim(self):
+        return self.backend.dim
+
+    @property
+    def preprocess(self):
+        return self.backend.preprocess
+
+    @property
+    def name(self):
+        """Name of the model."""
+        return self.backend.name
+
+    @property
+    def weights_sha256(self):
+        """Digest of the weights file."""
+        return self.backend.sha256
+
+    def describe(self):
+        """What decides the vectors, as plain values that JSON can hold."""
+        return {
+            "model": self.name,
+            "weights_sha256": self.weights_sha256,
+            "precision": self.precision,
+            "dimension": self.dim,
+            "normalize": self.normalize,
+            "preprocessing": self.preprocess.to_metadata(),
+        }
+
+    # --- images to vectors --------------------------------------------------------------------
+
+    def embed(self, images, errors="raise"):
+        """Vectors of images.
+
+        Parameters
+        ----------
+        images : iterable
+            Paths, encoded bytes, binary files, (H, W, 3) uint8 arrays, PIL images.
+        errors : {"raise", "nan"}
+            What an image that cannot be read does: raise :class:`~rvcnn.errors.ImageError`, or
+            leave a row of NaN and its reason in ``errors_``.
+
+        Returns
+        -------
+        ndarray
+            (N, D) float32; row i belongs to image i.
+        """
+        if errors not in ("raise", "nan"):
+            raise UsageError(f"errors must be 'raise' or 'nan', not {errors!r}")
+        self.errors_ = {}
+        rows = []
+        for i, row in enumerate(self._rows(images)):
+            if isinstance(row, ImageError):
+                if errors == "raise":
+                    raise ImageError(f"image {i}: {row}") from row
+                self.errors_[i] = str(row)
+                row = np.full(self.dim, np.nan, np.float32)
+            rows.append(row)
+        return np.array(rows, np.float32).reshape(-1, self.dim)
+
+    def embed_iter(self, images):
+        """Vectors one by one, in order, with a bounded number of images in memory.
+
+        Parameters
+        ----------
+        images : iterable
+            As :meth:`embed`; read only a little ahead of the vectors.
+
+        Yields
+        ------
+        ndarray
+            (D,) float32.
+
+        Raises
+        ------
+        ImageError
+            In the place of the image that cannot be read.
+        """
+        for i, row in enumerate(self._rows(images)):
+            if isinstance(row, ImageError):
+                raise ImageError(f"image {i}: {row}") from row
+            yield row
+
+    def embed_one(self, image):
+        """Vector (D,) of one image, on the calling thread."""
+        key = _content(image) if self.cache else None
+        if key is not None:
+            with self._lock:
+                if key in self._recent:
+                    self._recent.move_to_end(key)
+                    return self._recent[key].copy()
+        decoded = decode(image, min_side=self.preprocess.resize, max_megapixels=self.max_megapixels)
+        row = self.embed_decoded(decoded)
+        if key is not None:
+            with self._lock:
+                self._recent[key] = row.copy()
+                while len(self._recent) > self.cache:
+                    self._recent.popitem(last=False)
+        return row
+
+    def embed_decoded(self, decoded: Decoded):
+        """Vector (D,) of a decoded image, on the calling thread."""
+        return self.embed_pixels(self.pixels(decoded))
+
+    def pixels(self, decoded: Decoded):
+        """What the network sees of a decoded image: resized and cropped."""
+        return self.backend.pixels(decoded)
+
+    def embed_pixels(self, pixels):
+        """Vector (D,) of what :meth:`pixels` returned."""
+        return self.backend.embed(pixels)
+
+    def _rows(self, images):
+        workers = self.workers or available_cpus()
+        return ordered_map(self._embed_or_error, images, workers, 2 * workers)
+
+    def _embed_or_error(self, image):
+        try:
+            return self.embed_one(image)
+        except ImageError as error:
+            return error
+
+    # --- scikit-learn's protocol, and pickle --------------------------------------------------
+
+    def get_params(self, deep=True):
+        """The constructor's arguments."""
+        names = ("model", "weights", "precision", "workers", "normalize", "cache")
+        return {name: getattr(self, name) for name in (*names, "max_megapixels")}
+
+    def set_params(self, **params):
+        """Change some of the constructor's arguments."""
+        unknown = [name for name in params if name not in self.get_params()]
+        if unknown:
+            raise UsageError(f"Embedder has no parameter {', '.join(unknown)}")
+        for name, value in params.items():
+            setattr(self, name, value)
+        self._reset()
+        return self
+
+    def fit(self, X=None, y=None):
+        """Nothing to learn."""
+        return self
+
+    def transform(self, X):
+        """As :meth:`embed`."""
+        return self.embed(X)
+
+    def fit_transform(self, X, y=None):
+        """As :meth:`embed`."""
+        return self.embed(X)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        from sklearn.base import BaseEstimator, TransformerMixin
+
+        tags = type("Tags", (TransformerMixin, BaseEstimator), {})().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
+    def __getstate__(self):
+        return self.get_params()
+
+    def __setstate__(self, state):
+        self.__init__(**state)
+
+
+class _Network:
+    """A network of rvcnn's own: uint8 pixels to a vector in one program."""
+
+    def __init__(self, embedder):
+        self._model = create_model(
+            embedder.model,
+            weights=embedder.weights,
+            num_classes=0,
+            normalize=embedder.normalize,
+            precision=embedder.precision,
+        )
+        self.dim = self._model.dim
+        self.name = self._model.architecture.name
+        self.sha256 = self._model.weights.sha256
+        self.preprocess = Preprocess.from_metadata(self._model.weights.metadata)
+        std = np.asarray(self.preprocess.std)
+        line = (1 / (255 * std), -np.asarray(self.preprocess.mean) / std)
+        size = (self.preprocess.crop, self.preprocess.crop)
+        self._plan = self._model.plan(size, tuple(v.astype(np.float32) for v in line))
+
+    def kernels(self):
+        return self._plan.kernels()
+
+    def pixels(self, decoded):
+        return self.preprocess.pixels(decoded.image, (decoded.width, decoded.height))
+
+    def embed(self, pixels):
+        (row,) = self._plan.run(pixels)
+        return row.reshape(-1)
+
+
+class _Custom:
+    """Somebody else's model: PIL images to vectors, one call at a time."""
+
+    def __init__(self, embedder):
+        self._model = embedder.model
+        self._normalize = embedder.normalize
+        self._alone = threading.Lock()
+        self.dim = int(self._model.dim)
+        self.name = getattr(self._model, "name", type(self._model).__name__)
+        self.sha256 = getattr(self._model, "weights_sha256", "")
+        self.preprocess = getattr(self._model, "preprocess", None) or Preprocess()
+
+    def kernels(self):
+        return []
+
+    def pixels(self, decoded):
+        return decoded.image
+
+    def embed(self, image):
+        with self._alone:
+            row = np.asarray(self._model.embed([image]), np.float32).reshape(-1)
+        if row.shape != (self.dim,):
+            raise UsageError(f"{self.name}.embed gave {row.size} values, its dim is {self.dim}")
+        if self._normalize:
+            row = row / max(float(np.linalg.norm(row)), 1e-12)
+        return row
+
+
+def _content(image):
+    """Digest of an image's content, or None where there is no cheap one."""
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            with open(image, "rb") as file:
+                image = file.read()
+        except OSError:
+            return None
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return hashlib.sha256(image).digest()
+    if isinstance(image, np.ndarray):
+        header = f"{image.shape}{image.dtype}".encode()
+        return hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).digest()
+    return None

@@ -1,0 +1,121 @@
+"""The network as data: nodes in the order they run, each with its operator and its inputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .errors import ShapeError
+from .ops.base import Op, Shape
+
+INPUT = "input"
+"""Name of a graph's input wherever a node's name can stand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One application of an operator.
+
+    Attributes
+    ----------
+    name : str
+        The layer's name in the weights file, and a cut's name.
+    op : Op
+    inputs : tuple of str
+        Names of earlier nodes, or ``INPUT``.
+    params : mapping of str to ndarray
+        The operator's parameters once weights are bound; empty before.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    params: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order, and the names of those whose results are wanted."""
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+
+    def shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Shape (H, W, C) of every node's result.
+
+        Raises
+        ------
+        ShapeError
+            Naming the layer that its input does not fit.
+        """
+        shapes = {INPUT: tuple(input_shape)}
+        for node in self.nodes:
+            try:
+                shapes[node.name] = node.op.infer(*(shapes[i] for i in node.inputs))
+            except ShapeError as error:
+                raise ShapeError(f"layer {node.name}: {error}") from None
+        return shapes
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter by its key in a weights file."""
+        return {
+            f"{node.name}.{name}": shape
+            for node in self.nodes
+            for name, shape in node.op.parameters().items()
+        }
+
+    def bind(self, tensors: Mapping[str, np.ndarray]) -> "Graph":
+        """Give every node its parameters from a weights file's tensors."""
+        return replace(
+            self,
+            nodes=tuple(
+                replace(n, params={p: tensors[f"{n.name}.{p}"] for p in n.op.parameters()})
+                for n in self.nodes
+            ),
+        )
+
+    def cut(self, outputs) -> "Graph":
+        """Only what the named layers need; a module's name stands for its last layer.
+
+        Raises
+        ------
+        ShapeError
+            Naming the layers that do not exist.
+        """
+        names = tuple(self._layer(name) for name in outputs)
+        needed, kept = set(names), []
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+                kept.append(node)
+        return Graph(tuple(reversed(kept)), names)
+
+    def _layer(self, name):
+        for node in reversed(self.nodes):
+            if node.name == name or node.name.startswith(f"{name}."):
+                return node.name
+        known = ", ".join(dict.fromkeys(n.name.split(".block")[0] for n in self.nodes))
+        raise ShapeError(f"no layer {name!r}; layers are {known}")
+
+    def followed_by(self, name, op: Op) -> "Graph":
+        """One more layer after the only output, which it replaces."""
+        node = Node(name, op, self.outputs)
+        return Graph((*self.nodes, node), (name,))
+
+    def consumers(self, name) -> list[Node]:
+        """Nodes that read a node's result."""
+        return [node for node in self.nodes if name in node.inputs]
+
+    def fuse(self, first: Node, last: Node, fused: Node) -> "Graph":
+        """Put ``fused`` in the place of ``last`` and drop ``first``, whose only reader that was."""
+        return replace(
+            self,
+            nodes=tuple(fused if n is last else n for n in self.nodes if n is not first),
+        )
+
+    def chains(self):
+        """Pairs (node, its one reader), for nodes whose result nobody else needs."""
+        for node in self.nodes:
+            readers = self.consumers(node.name)
+            if len(readers) == 1 and node.name not in self.outputs:
+                yield node, readers[0]

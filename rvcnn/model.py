@@ -1,0 +1,270 @@
+"""A network with its weights: arrays in, arrays out."""
+
+import os
+import threading
+from collections import OrderedDict
+from importlib import resources
+
+import numpy as np
+
+from .errors import ShapeError, UsageError, WeightsError
+from .graph import Graph
+from .models import ARCHITECTURES, Architecture
+from .ops import L2Normalize
+from .passes import optimise
+from .plan import Plan
+from .threads import available_cpus, ordered_map
+from .weights import Weights, load_weights, random_weights
+
+EMBEDDED = "mobilenetv3_small_rvcnn.safetensors"
+"""The weights that come with the install."""
+
+CLASSIFIER = "classifier.3"
+
+UNTRAINED = {
+    "padding": "symmetric",
+    "bn_eps": "0.001",
+    "embedding": "embed",
+    "embedding_dim": "512",
+    "resize": "256",
+    "crop": "224",
+    "interpolation": "bilinear",
+    "mean": "0.485,0.456,0.406",
+    "std": "0.229,0.224,0.225",
+}
+"""Metadata of random weights."""
+
+
+def list_models():
+    """Names of the architectures."""
+    return list(ARCHITECTURES)
+
+
+def create_model(
+    name=None,
+    *,
+    weights=None,
+    num_classes=None,
+    padding=None,
+    bn_eps=None,
+    normalize=None,
+    precision="fp32",
+    threads=1,
+    seed=0,
+):
+    """A network by name, with weights.
+
+    Parameters
+    ----------
+    name : str, optional
+        One of :func:`list_models`; by default the one the weights file names.
+    weights : path-like, optional
+        A safetensors file; "random" for untrained weights. The embedded model's if neither name
+        nor weights are given.
+    num_classes : int, optional
+        Width of the classifier; 0 asks for embeddings. By default, what the file holds.
+    padding : {"same", "symmetric"}, optional
+        Overrides the file's metadata.
+    bn_eps : float, optional
+        Overrides the file's metadata.
+    normalize : bool, optional
+        Scale embeddings to unit length; by default, what the file says, else no.
+    precision : {"fp32"}
+    threads : int
+        Images computed at once; 0 for all the CPUs this process may use.
+    seed : int
+        Of random weights.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    UsageError
+        An unknown name or precision, or a name without weights.
+    WeightsError
+        A file that is damaged, does not fit the network, or does not say how to run it.
+    """
+    if precision != "fp32":
+        raise UsageError(f"precision must be 'fp32', not {precision!r}")
+    untrained = isinstance(weights, str) and weights == "random"
+    if untrained:
+        classes = {"num_classes": str(num_classes or 0)}
+        file = Weights({}, UNTRAINED | classes, "random weights", "")
+    else:
+        file = load_weights(_weights_path(name, weights))
+    architecture = _architecture(file, name)
+    graph = _graph(architecture, file, num_classes, padding, bn_eps)
+    if untrained:
+        file = random_weights(graph.parameters(), file.metadata, seed)
+    file.check(graph.parameters())
+    graph = graph.bind(file.tensors)
+    if normalize is None:
+        normalize = file.metadata.get("normalize") == "true"
+    return Model(
+        architecture, _with_head(graph, file, num_classes, normalize), graph, file, threads
+    )
+
+
+def _weights_path(name, weights):
+    if weights is not None:
+        return os.fspath(weights)
+    if name is not None:
+        raise UsageError(f"{name} needs weights: pass weights=FILE, or weights='random'")
+    return resources.files("rvcnn.data") / EMBEDDED
+
+
+def _architecture(file, name) -> Architecture:
+    stated = file.metadata.get("architecture")
+    if name and stated and name != stated:
+        raise WeightsError(f"{file.source} holds weights of {stated}, not of {name}")
+    name = file.setting("architecture", name)
+    if name not in ARCHITECTURES:
+        raise UsageError(f"unknown model {name!r}; there are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _graph(architecture, file, num_classes, padding, bn_eps) -> Graph:
+    """The whole network the file holds: trunk and every head."""
+    classes = int(file.metadata.get("num_classes", num_classes or 0))
+    if num_classes and num_classes != classes:
+        raise WeightsError(f"{file.source} has {classes} classes, not {num_classes}")
+    head = file.metadata.get("embedding") == "embed"
+    return architecture.build(
+        padding=file.setting("padding", padding),
+        bn_eps=float(file.setting("bn_eps", bn_eps)),
+        num_classes=classes,
+        embedding_dim=int(file.setting("embedding_dim")) if head else 0,
+    )
+
+
+def _with_head(graph, file, num_classes, normalize) -> Graph:
+    """What the model computes: logits, or the embedding the file names."""
+    has_classes = any(n.name == CLASSIFIER for n in graph.nodes)
+    if num_classes or (num_classes is None and has_classes):
+        return graph.cut([CLASSIFIER])
+    graph = graph.cut([file.setting("embedding")])
+    return graph.followed_by("normalized", L2Normalize()) if normalize else graph
+
+
+class Model:
+    """A network ready to run; safe to share between threads.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    graph : Graph
+        As the architecture states it, without any pass.
+    weights : Weights
+    dim : int
+        Values of one result.
+    threads : int
+    """
+
+    def __init__(self, architecture, graph, layers, weights, threads=1):
+        self.architecture = architecture
+        self.graph = graph
+        self.weights = weights
+        self.threads = threads or available_cpus()
+        self._layers = layers
+        self._optimised = optimise(graph)
+        self._plans = OrderedDict()
+        self._lock = threading.Lock()
+        size = architecture.input_size
+        self.dim = graph.shapes((size, size, 3))[graph.outputs[0]][2]
+
+    def __repr__(self):
+        return f"<{self.architecture.name}, {self.dim} outputs, {self.weights.source}>"
+
+    @property
+    def num_parameters(self):
+        """Trainable values in the layers this model runs."""
+        return sum(
+            int(np.prod(shape))
+            for key, shape in self.graph.parameters().items()
+            if not key.endswith((".running_mean", ".running_var"))
+        )
+
+    def __call__(self, x):
+        """Logits or embeddings of normalised images.
+
+        Parameters
+        ----------
+        x : ndarray
+            (N, H, W, 3) float32; H and W from 32 up.
+
+        Returns
+        -------
+        ndarray
+            (N, D) float32; row i belongs to image i and does not depend on the others.
+        """
+        x = self._images(x)
+        plan = self.plan(x.shape[1:3])
+        out = np.empty((len(x), self.dim), np.float32)
+        for i, (row,) in enumerate(self._map(plan.run, x)):
+            out[i] = row.reshape(-1)
+        return out
+
+    def forward_features(self, x, cuts):
+        """The maps of named layers, computed layer by layer without fusion.
+
+        Parameters
+        ----------
+        x : ndarray
+            (N, H, W, 3) float32.
+        cuts : sequence of str
+            Layers, as ``features.4`` or ``classifier.0``; a module stands for its last layer.
+
+        Returns
+        -------
+        dict of str to ndarray
+            (N, H', W', C) float32 for each cut.
+        """
+        x, cuts = self._images(x), list(cuts)
+        plan = Plan(self._layers.cut(cuts), x.shape[1:])
+        results = list(self._map(plan.run, x))
+        shapes = [(m.height, m.width, m.channels) for m in plan.outputs]
+        return {
+            cut: np.array([r[i] for r in results], np.float32).reshape(-1, *shape)
+            for i, (cut, shape) in enumerate(zip(cuts, shapes, strict=True))
+        }
+
+    def plan(self, size, pixels=None):
+        """The plan for images of ``size`` (H, W), remembered for the sizes used last.
+
+        Parameters
+        ----------
+        size : tuple of int
+        pixels : tuple of ndarray, optional
+            Scale and shift of each channel, for a plan that takes uint8 pixels.
+        """
+        key = (*size, pixels is not None and tuple(np.concatenate(pixels)))
+        with self._lock:
+            if key not in self._plans:
+                smallest = self.architecture.smallest_input
+                if min(size) < smallest:
+                    raise ShapeError(
+                        f"{self.architecture.name} takes images from {smallest} x {smallest} "
+                        f"pixels up, not {size[0]} x {size[1]}"
+                    )
+                self._plans[key] = Plan(self._optimised, (*size, 3), pixels)
+            self._plans.move_to_end(key)
+            while len(self._plans) > PLANS_KEPT:
+                self._plans.popitem(last=False)
+            return self._plans[key]
+
+    def _map(self, function, items):
+        if self.threads == 1 or len(items) == 1:
+            return map(function, items)
+        return ordered_map(function, items, self.threads, 2 * self.threads)
+
+    def _images(self, x):
+        x = np.ascontiguousarray(x, np.float32)
+        if x.ndim != 4 or x.shape[3] != 3:
+            raise ShapeError(f"expected images (N, H, W, 3), got an array of {x.shape}")
+        return x
+
+
+PLANS_KEPT = 8
+"""Input sizes whose plans a model remembers."""

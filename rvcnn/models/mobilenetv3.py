@@ -1,0 +1,185 @@
+"""MobileNetV3 (Howard et al., 2019), with torchvision's layer names."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rvcnn.errors import UsageError
+from rvcnn.graph import INPUT, Graph
+from rvcnn.ops import Add, GlobalAvgPool, Linear, ScaleChannels
+
+from .builder import Builder
+
+
+class Block(NamedTuple):
+    """One inverted residual: table 1 and 2 of the paper."""
+
+    kernel: int
+    expanded: int
+    out: int
+    squeeze: bool
+    activation: str
+    stride: int
+
+
+class Variant(NamedTuple):
+    """The blocks of a network, and the width of its classifier's hidden layer."""
+
+    blocks: tuple[Block, ...]
+    hidden: int
+
+
+_RE, _HS = "relu", "hard_swish"
+
+VARIANTS = {
+    "small": Variant(
+        (
+            Block(3, 16, 16, True, _RE, 2),
+            Block(3, 72, 24, False, _RE, 2),
+            Block(3, 88, 24, False, _RE, 1),
+            Block(5, 96, 40, True, _HS, 2),
+            Block(5, 240, 40, True, _HS, 1),
+            Block(5, 240, 40, True, _HS, 1),
+            Block(5, 120, 48, True, _HS, 1),
+            Block(5, 144, 48, True, _HS, 1),
+            Block(5, 288, 96, True, _HS, 2),
+            Block(5, 576, 96, True, _HS, 1),
+            Block(5, 576, 96, True, _HS, 1),
+        ),
+        1024,
+    ),
+    "large": Variant(
+        (
+            Block(3, 16, 16, False, _RE, 1),
+            Block(3, 64, 24, False, _RE, 2),
+            Block(3, 72, 24, False, _RE, 1),
+            Block(5, 72, 40, True, _RE, 2),
+            Block(5, 120, 40, True, _RE, 1),
+            Block(5, 120, 40, True, _RE, 1),
+            Block(3, 240, 80, False, _HS, 2),
+            Block(3, 200, 80, False, _HS, 1),
+            Block(3, 184, 80, False, _HS, 1),
+            Block(3, 184, 80, False, _HS, 1),
+            Block(3, 480, 112, True, _HS, 1),
+            Block(3, 672, 112, True, _HS, 1),
+            Block(5, 672, 160, True, _HS, 2),
+            Block(5, 960, 160, True, _HS, 1),
+            Block(5, 960, 160, True, _HS, 1),
+        ),
+        1280,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class MobileNetConfig:
+    """A MobileNetV3.
+
+    Attributes
+    ----------
+    variant : str
+        "small" or "large".
+    width_multiplier : float
+        Factor on every channel count.
+    embedding_dim : int
+        Width of the linear head ``embed``; 0 for none.
+    dropout : float
+        Before the classifier's last layer, in training.
+    use_se : bool
+        Squeeze-excite where the paper has it.
+    num_classes : int
+        Width of the classifier; 0 for none.
+    padding : str
+        "symmetric" (torchvision) or "same" (TensorFlow).
+    bn_eps : float
+    """
+
+    variant: str = "small"
+    width_multiplier: float = 1.0
+    embedding_dim: int = 512
+    dropout: float = 0.2
+    use_se: bool = True
+    num_classes: int = 0
+    padding: str = "symmetric"
+    bn_eps: float = 1e-3
+
+    def __post_init__(self):
+        if self.variant not in VARIANTS:
+            raise UsageError(f"variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}")
+        if self.padding not in ("same", "symmetric"):
+            raise UsageError(f"padding must be 'same' or 'symmetric', not {self.padding!r}")
+        if not self.width_multiplier > 0:
+            raise UsageError(f"width_multiplier must be positive, not {self.width_multiplier}")
+        if min(self.embedding_dim, self.num_classes) < 0:
+            raise UsageError("embedding_dim and num_classes cannot be negative")
+
+
+def make_divisible(channels, divisor=8):
+    """Nearest multiple of ``divisor`` that is not below 90 % of ``channels`` (torchvision's)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def mobilenetv3(config: MobileNetConfig) -> Graph:
+    """The network as a graph; its outputs are the heads the configuration names, or ``pooled``.
+
+    Layers: ``features.0`` to ``features.N``, ``pooled``, then ``classifier.0`` (hidden),
+    ``classifier.1`` (hard-swish), ``classifier.3`` (logits), and ``embed``.
+    """
+    blocks, hidden = VARIANTS[config.variant]
+    net = Builder(config.padding, config.bn_eps)
+
+    def widen(channels):
+        return make_divisible(channels * config.width_multiplier)
+
+    x = net.conv_norm("features.0", INPUT, widen(16), 3, 2, activation=_HS)
+    for i, block in enumerate(blocks, 1):
+        scaled = block._replace(expanded=widen(block.expanded), out=widen(block.out))
+        x = _inverted_residual(net, f"features.{i}", x, scaled, config.use_se)
+    last = 6 * net.channels[x]
+    x = net.conv_norm(f"features.{len(blocks) + 1}", x, last, activation=_HS)
+    pooled = net.add("pooled", GlobalAvgPool(), x, channels=last)
+    outputs = []
+    if config.num_classes:
+        hidden = widen(hidden)
+        x = net.add("classifier.0", Linear(last, hidden), pooled, channels=hidden)
+        x = net.activation("classifier.1", x, _HS)
+        classes = config.num_classes
+        outputs.append(net.add("classifier.3", Linear(hidden, classes), x, channels=classes))
+    if config.embedding_dim:
+        dim = config.embedding_dim
+        outputs.append(net.add("embed", Linear(last, dim), pooled, channels=dim))
+    return net.graph(*(outputs or [pooled]))
+
+
+def _inverted_residual(net, name, x, block, use_se):
+    start, index, width = x, 0, block.expanded
+    if width != net.channels[x]:
+        x = net.conv_norm(f"{name}.block.0", x, width, activation=block.activation)
+        index = 1
+    x = net.conv_norm(
+        f"{name}.block.{index}",
+        x,
+        width,
+        block.kernel,
+        block.stride,
+        groups=width,
+        activation=block.activation,
+    )
+    if use_se and block.squeeze:
+        index += 1
+        x = _squeeze_excite(net, f"{name}.block.{index}", x)
+    x = net.conv_norm(f"{name}.block.{index + 1}", x, block.out)
+    if block.stride == 1 and net.channels[start] == block.out:
+        x = net.add(f"{name}.add", Add(), x, start, channels=block.out)
+    return x
+
+
+def _squeeze_excite(net, name, x):
+    width = net.channels[x]
+    squeezed = make_divisible(width // 4)
+    s = net.add(f"{name}.avgpool", GlobalAvgPool(), x, channels=width)
+    s = net.conv(f"{name}.fc1", s, squeezed, bias=True)
+    s = net.activation(f"{name}.activation", s, "relu")
+    s = net.conv(f"{name}.fc2", s, width, bias=True)
+    s = net.activation(f"{name}.scale_activation", s, "hard_sigmoid")
+    return net.add(f"{name}.scale", ScaleChannels(), x, s, channels=width)

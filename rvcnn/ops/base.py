@@ -1,0 +1,40 @@
+"""What every operator answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+from rvcnn.kernels import Call, Map
+
+Shape = tuple[int, int, int]
+"""Rows, columns, channels of one image's map."""
+
+Sides = tuple[tuple[int, int], tuple[int, int]]
+"""Pixels (above, below), (left, right)."""
+
+NO_BORDER: Sides = ((0, 0), (0, 0))
+
+
+class Op(ABC):
+    """One kind of layer: a frozen dataclass of attributes with these methods."""
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters."""
+        return {}
+
+    @abstractmethod
+    def infer(self, *inputs: Shape) -> Shape:
+        """Shape of the result; ShapeError says what does not fit."""
+
+    def border(self, shape: Shape) -> Sides:
+        """Border of zeros that :meth:`lower` wants round its first input."""
+        return NO_BORDER
+
+    @abstractmethod
+    def reference(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray) -> np.ndarray:
+        """The result in plain NumPy, float64."""
+
+    @abstractmethod
+    def lower(self, params: Mapping[str, np.ndarray], out: Map, *inputs: Map) -> list[Call]:
+        """Kernel calls that compute the result."""

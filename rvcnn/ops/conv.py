@@ -1,0 +1,127 @@
+"""Convolution, with what can be fused into it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rvcnn.errors import ShapeError
+from rvcnn.kernels import Window, conv, reference
+
+from .base import Op, Shape, Sides
+
+
+@dataclass(frozen=True)
+class Conv2d(Op):
+    """``activation(x (*) weight + bias)``, plus a second input if ``residual``.
+
+    Attributes
+    ----------
+    in_channels, out_channels : int
+    kernel, stride, dilation : tuple of int
+        Rows, columns.
+    padding : tuple of tuple, or "same"
+        ((above, below), (left, right)). "same" is TensorFlow's rule: the output has
+        ``ceil(size / stride)`` pixels and the odd pixel of padding is below and right.
+    groups : int
+    bias : bool
+    activation : str
+        Identity until a pass fuses one.
+    residual : bool
+    """
+
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: Sides | str = ((0, 0), (0, 0))
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    bias: bool = False
+    activation: str = "identity"
+    residual: bool = False
+
+    def parameters(self):
+        weight = (self.out_channels, self.in_channels // self.groups, *self.kernel)
+        return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
+
+    def border(self, shape: Shape) -> Sides:
+        if self.padding != "same":
+            return self.padding
+        return tuple(
+            _same(size, kernel, stride, dilation)
+            for size, kernel, stride, dilation in zip(
+                shape[:2], self.kernel, self.stride, self.dilation, strict=True
+            )
+        )
+
+    def window(self, shape: Shape) -> Window:
+        """The window over an input of this shape."""
+        return Window(self.kernel, self.stride, self.border(shape), self.dilation)
+
+    def infer(self, x, *residual):
+        if x[2] != self.in_channels:
+            raise ShapeError(f"expected {self.in_channels} channels, got an input of {x}")
+        size = self.window(x).out_size(*x[:2])
+        if min(size) < 1:
+            raise ShapeError(f"an input of {x[0]} x {x[1]} is too small for {self.kernel}")
+        out = (*size, self.out_channels)
+        if residual and residual[0] != out:
+            raise ShapeError(f"a residual of {residual[0]} does not fit an output of {out}")
+        return out
+
+    def reference(self, params, x, *residual):
+        window = self.window(x.shape)
+        y = reference.conv2d(
+            x,
+            params["weight"].transpose(0, 2, 3, 1),
+            params.get("bias"),
+            window.stride,
+            window.padding,
+            window.dilation,
+            self.groups,
+        )
+        y = reference.ACTIVATIONS[self.activation](y)
+        return y + residual[0] if residual else y
+
+    def lower(self, params, out, x, *residual):
+        return conv.convolution(
+            out,
+            x,
+            params["weight"],
+            params.get("bias", np.zeros(self.out_channels, np.float32)),
+            self.window((x.height, x.width, x.channels)),
+            self.groups,
+            self.activation,
+            *residual,
+        )
+
+
+def _same(size, kernel, stride, dilation):
+    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """``activation(x @ weight.T + bias)`` on a (1, 1, C) map."""
+
+    in_features: int
+    out_features: int
+    activation: str = "identity"
+
+    def parameters(self):
+        return {"weight": (self.out_features, self.in_features), "bias": (self.out_features,)}
+
+    def infer(self, x):
+        if x != (1, 1, self.in_features):
+            raise ShapeError(f"expected (1, 1, {self.in_features}), got {x}")
+        return (1, 1, self.out_features)
+
+    def reference(self, params, x):
+        y = reference.linear(x.reshape(1, -1), params["weight"], params["bias"])
+        return reference.ACTIVATIONS[self.activation](y.reshape(1, 1, -1))
+
+    def lower(self, params, out, x):
+        weight = params["weight"][:, :, None, None]
+        window = Window((1, 1))
+        return conv.convolution(out, x, weight, params["bias"], window, 1, self.activation)

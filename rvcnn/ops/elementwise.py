@@ -1,0 +1,84 @@
+"""Batch normalisation, activations, sums and channel scales: one value in, one value out."""
+
+from dataclasses import dataclass
+
+from rvcnn.errors import ShapeError
+from rvcnn.kernels import elementwise, functional, reference
+
+from .base import Op
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """Normalisation with the running statistics."""
+
+    channels: int
+    epsilon: float
+
+    def parameters(self):
+        names = ("weight", "bias", "running_mean", "running_var")
+        return {name: (self.channels,) for name in names}
+
+    def infer(self, x):
+        if x[2] != self.channels:
+            raise ShapeError(f"expected {self.channels} channels, got an input of {x}")
+        return x
+
+    def line(self, params):
+        """Scale and shift in float64 that the layer comes to."""
+        return functional.batch_norm_line(*(params[n] for n in self.parameters()), self.epsilon)
+
+    def reference(self, params, x):
+        return reference.batch_norm(x, *(params[n] for n in self.parameters()), self.epsilon)
+
+    def lower(self, params, out, x):
+        scale, shift = (v.astype("float32") for v in self.line(params))
+        return elementwise.scale_shift(out, x, scale, shift)
+
+
+@dataclass(frozen=True)
+class Activation(Op):
+    """An activation by name."""
+
+    name: str
+
+    def infer(self, x):
+        return x
+
+    def reference(self, params, x):
+        return reference.ACTIVATIONS[self.name](x)
+
+    def lower(self, params, out, x):
+        return elementwise.activate(out, x, self.name)
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    """Sum of two maps."""
+
+    def infer(self, a, b):
+        if a != b:
+            raise ShapeError(f"cannot add maps of {a} and {b}")
+        return a
+
+    def reference(self, params, a, b):
+        return a + b
+
+    def lower(self, params, out, a, b):
+        return elementwise.add(out, a, b)
+
+
+@dataclass(frozen=True)
+class ScaleChannels(Op):
+    """A map times a (1, 1, C) map of factors: the excitation of squeeze-excite."""
+
+    def infer(self, x, factors):
+        if factors != (1, 1, x[2]):
+            raise ShapeError(f"expected factors of (1, 1, {x[2]}), got {factors}")
+        return x
+
+    def reference(self, params, x, factors):
+        return x * factors
+
+    def lower(self, params, out, x, factors):
+        return elementwise.scale_shift(out, x, factors.at())

@@ -1,0 +1,177 @@
+"""From a graph and an input size to a flat program of kernel calls over one arena."""
+
+from collections import deque
+
+import numpy as np
+
+from .arena import ALIGNMENT, Lifetime, arrange
+from .graph import INPUT, Graph
+from .kernels import Map, Program, elementwise
+from .kernels._program import At, Call
+from .ops.base import NO_BORDER, Shape
+
+ARENA, IMAGE = "arena", "image"
+
+
+class Layout:
+    """How a map lies in the arena: dense rows, with a border of zeros where a reader wants one.
+
+    The border right of a row is the border left of the next, so one gap serves both.
+    """
+
+    def __init__(self, shape, border):
+        self.height, self.width, self.channels = shape
+        (self.top, self.bottom), (self.left, right) = border
+        self.gap = max(self.left, right)
+        self.row = (self.width + self.gap) * self.channels
+        self.before = self.top * self.row + self.left * self.channels
+        self.size = self.before + (self.height + self.bottom) * self.row
+
+    def map(self, offset):
+        """The map of a buffer at this offset of the arena."""
+        return Map(
+            ARENA,
+            offset + self.before,
+            self.height,
+            self.width,
+            self.channels,
+            self.row,
+            self.channels,
+        )
+
+    def zero_border(self, offset):
+        """Calls that write the border, if there is one."""
+        if not (self.before or self.gap or self.bottom):
+            return []
+        length, gap = self.width * self.channels, self.gap * self.channels
+        after = self.size - self.before - self.height * self.row
+        args = (At(ARENA, offset), self.before, self.height, length, gap, after)
+        return [Call(elementwise.f32_zero_border(), args)]
+
+
+class Plan:
+    """A network made ready for one input size: immutable, shared by any number of threads.
+
+    Parameters
+    ----------
+    graph : Graph
+        Bound to its weights.
+    input_shape : tuple of int
+        (H, W, 3).
+    pixels : tuple of ndarray, optional
+        Scale and shift of each channel: the plan then takes uint8 pixels, and
+        ``pixel * scale + shift`` is the network's input. Without it, it takes float32.
+
+    Attributes
+    ----------
+    calls : tuple of Call
+        The program, its buffers still symbols.
+    arena_size : int
+        float32 elements of one workspace.
+    outputs : list of Map
+        Where each of the graph's outputs lies in the arena.
+    """
+
+    def __init__(self, graph: Graph, input_shape: Shape, pixels=None):
+        self.input_shape = tuple(input_shape)
+        self.input_dtype = np.dtype(np.float32 if pixels is None else np.uint8)
+        self.shapes = graph.shapes(self.input_shape)
+        layouts = self._layouts(graph)
+        offsets, self.arena_size = arrange(self._lifetimes(graph, layouts))
+        maps = {name: layout.map(offsets[name]) for name, layout in layouts.items()}
+        image = Map(IMAGE, 0, *self.input_shape, np.prod(self.input_shape[1:]), input_shape[2])
+        calls = layouts[INPUT].zero_border(offsets[INPUT])
+        if pixels is None:
+            calls += elementwise.copy(maps[INPUT], image)
+        else:
+            calls += elementwise.normalise_u8(maps[INPUT], image, *pixels)
+        for node in graph.nodes:
+            calls += layouts[node.name].zero_border(offsets[node.name])
+            inputs = (maps[i] for i in node.inputs)
+            calls += node.op.lower(node.params, maps[node.name], *inputs)
+        self.calls = tuple(calls)
+        self.outputs = [maps[name] for name in graph.outputs]
+        self._idle = deque()
+
+    def _layouts(self, graph):
+        """Layout of every map: the widest border that any of its readers wants."""
+        borders = dict.fromkeys(self.shapes, NO_BORDER)
+        for node in graph.nodes:
+            first = node.inputs[0]
+            wanted = node.op.border(self.shapes[first])
+            borders[first] = tuple(
+                tuple(map(max, mine, yours))
+                for mine, yours in zip(borders[first], wanted, strict=True)
+            )
+        return {name: Layout(self.shapes[name], borders[name]) for name in self.shapes}
+
+    @staticmethod
+    def _lifetimes(graph, layouts):
+        """From the step that writes a map to the last that reads it; outputs live to the end."""
+        first = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, 1)}
+        last = dict(first)
+        for i, node in enumerate(graph.nodes, 1):
+            last.update(dict.fromkeys(node.inputs, i))
+        last.update(dict.fromkeys(graph.outputs, len(graph.nodes) + 1))
+        return {n: Lifetime(layouts[n].size, first[n], last[n]) for n in layouts}
+
+    def kernels(self):
+        """The distinct kernels this plan calls."""
+        return list({call.kernel.name: call.kernel for call in self.calls}.values())
+
+    def workspace(self):
+        """Memory for one run at a time."""
+        return Workspace(self)
+
+    def run(self, image):
+        """Results for one image.
+
+        Parameters
+        ----------
+        image : ndarray
+            (H, W, 3), C-contiguous, of the plan's shape and dtype.
+
+        Returns
+        -------
+        list of ndarray
+            A float32 (H, W, C) copy of each output.
+        """
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = self.workspace()
+        results = workspace.run(image)
+        self._idle.append(workspace)
+        return results
+
+
+class Workspace:
+    """The memory of one run: the arena and the program that points into it."""
+
+    def __init__(self, plan):
+        block = np.empty(plan.arena_size + ALIGNMENT, np.float32)
+        start = -(block.__array_interface__["data"][0] // 4) % ALIGNMENT
+        self.arena = block[start : start + plan.arena_size]
+        self._plan = plan
+        self._program = Program(plan.calls, {ARENA: self.arena})
+
+    def run(self, image):
+        """As :meth:`Plan.run`; not for two threads at once."""
+        plan = self._plan
+        if image.shape != plan.input_shape or image.dtype != plan.input_dtype:
+            raise ValueError(
+                f"this plan takes {plan.input_dtype} {plan.input_shape}, "
+                f"not {image.dtype} {image.shape}"
+            )
+        image = np.ascontiguousarray(image)
+        self._program.point(IMAGE, image)
+        self._program.run()
+        return [self._read(m) for m in plan.outputs]
+
+    def _read(self, m):
+        rows = np.lib.stride_tricks.as_strided(
+            self.arena[m.offset :],
+            (m.height, m.width, m.channels),
+            (m.row * 4, m.pixel * 4, 4),
+        )
+        return rows.copy()

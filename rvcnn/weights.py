@@ -1,0 +1,131 @@
+"""Weights files: safetensors with the metadata that says how to run them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import WeightsError
+
+IGNORED = ".num_batches_tracked"
+"""Ending of keys that inference has no use for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The tensors of a file, in float32, and its metadata.
+
+    Attributes
+    ----------
+    tensors : mapping of str to ndarray
+    metadata : mapping of str to str
+    source : str
+        What messages call the file.
+    sha256 : str
+        Digest of the file's bytes.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    metadata: Mapping[str, str]
+    source: str
+    sha256: str
+
+    def setting(self, key, given=None):
+        """An explicit argument, else the metadata's value, else an error that names the key."""
+        if given is not None:
+            return given
+        if key in self.metadata:
+            return self.metadata[key]
+        raise WeightsError(
+            f"{self.source} does not say its {key!r}; pass it as an argument, or write it into the "
+            "file's metadata"
+        )
+
+    def check(self, parameters: Mapping[str, tuple[int, ...]]):
+        """Compare with the parameters a network has.
+
+        Raises
+        ------
+        WeightsError
+            Naming every missing, unexpected and misshapen key.
+        """
+        missing = [k for k in parameters if k not in self.tensors]
+        unexpected = [k for k in self.tensors if k not in parameters]
+        misshapen = [
+            f"{k} {self.tensors[k].shape} instead of {shape}"
+            for k, shape in parameters.items()
+            if k in self.tensors and self.tensors[k].shape != shape
+        ]
+        faults = [
+            f"{what}: {', '.join(keys)}"
+            for what, keys in (
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("misshapen", misshapen),
+            )
+            if keys
+        ]
+        if faults:
+            raise WeightsError(f"{self.source} does not fit the network; {'; '.join(faults)}")
+
+
+def load_weights(path) -> Weights:
+    """Read a safetensors file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    WeightsError
+        If the file is absent, damaged, or holds something other than floating-point tensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    try:
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {}
+            for key in file.keys():
+                if key.endswith(IGNORED):
+                    continue
+                kind = file.get_slice(key).get_dtype()
+                if kind not in ("F16", "F32", "F64"):
+                    raise WeightsError(f"{path}: tensor {key!r} has dtype {kind}, not F16 or F32")
+                tensors[key] = np.ascontiguousarray(file.get_tensor(key), np.float32)
+    except OSError as error:
+        reason = error.strerror or error
+        raise WeightsError(f"cannot read the weights file {path}: {reason}") from None
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no safetensors file: {error}") from None
+    return Weights(tensors, metadata, str(path), digest.hexdigest())
+
+
+def random_weights(parameters: Mapping[str, tuple[int, ...]], metadata, seed=0) -> Weights:
+    """Untrained weights: He initialisation, batch normalisation as the identity.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Shape of every tensor, from :meth:`rvcnn.graph.Graph.parameters`.
+    metadata : mapping of str to str
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for key, shape in parameters.items():
+        if len(shape) > 1:
+            deviation = np.sqrt(2.0 / np.prod(shape[1:]))
+            tensors[key] = (rng.standard_normal(shape) * deviation).astype(np.float32)
+        else:
+            one = key.endswith((".running_var", ".weight"))
+            tensors[key] = np.full(shape, float(one), np.float32)
+    return Weights(tensors, metadata, f"random weights (seed {seed})", f"random-{seed}")
