@@ -1,0 +1,301 @@
+"""`Index`: what users of the library see of an index."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rvcnn.errors import IndexDamagedError, UsageError
+from rvcnn.index import database, manifest
+from rvcnn.index.files import Home, told
+from rvcnn.index.items import Item, Status
+from rvcnn.index.locate import existing_home, home_of, make_home
+from rvcnn.index.lock import WriterLock
+from rvcnn.index.snapshot import Snapshot, Source
+from rvcnn.index.vectors import checked
+from rvcnn.index.verify import verify
+from rvcnn.index.writer import Writer
+
+
+class Match(NamedTuple):
+    """One hit: its id, its score (higher is nearer) and its row."""
+
+    id: str
+    score: float
+    row: int
+
+
+class Matches(NamedTuple):
+    """Hits of Q queries, best first: ids, (Q, k) float32 scores (higher is nearer), int64 rows."""
+
+    ids: list[list[str]]
+    scores: np.ndarray
+    rows: np.ndarray
+
+
+class Stats(NamedTuple):
+    """What an index holds: items of each status, rows without an item, bytes on the disk."""
+
+    vectors: int
+    failed: int
+    stale: int
+    dead_rows: int
+    bytes: int
+
+
+class Index:
+    """Vectors on disk, each with an id, and exact search over them.
+
+    Every call sees the index as of its last commit, as a whole, and none waits for a writer. One
+    object may be used from several threads. Scores are the cosine, the dot product or, for the
+    metric euclidean, the negated distance: higher is always nearer.
+    """
+
+    def __init__(self, home: Home, source: Source):
+        self._home = home
+        self._source = source
+
+    @classmethod
+    def create(
+        cls,
+        dir: str | os.PathLike,
+        dim: int,
+        metric: str = "cosine",
+        description: Mapping[str, Any] | None = None,
+        wait: float = 10.0,
+    ) -> "Index":
+        """Make an empty index of a folder, and the folder where there is none.
+
+        Parameters
+        ----------
+        dir
+            The folder the ids are relative to. The index goes to ``.rvcnn`` in it or, where that
+            cannot be written, to the user's data folder.
+        dim
+            Length of the vectors.
+        metric
+            ``cosine``, ``euclidean`` or ``dot``.
+        description
+            What makes the vectors, as plain JSON.
+        wait
+            Seconds to wait for another process that is making it.
+
+        Raises
+        ------
+        UsageError
+            The folder has an index, or an argument cannot be meant.
+        """
+        manifest.make(dim, metric, description)
+        home = make_home(dir)
+        aside = home.location.parent != home.root
+        new = manifest.make(dim, metric, description, os.fspath(home.root) if aside else None)
+        lock = WriterLock(home, wait)
+        try:
+            if home_of(home.root) is not None:
+                raise UsageError(f"{os.fspath(dir)} has an index already")
+            with told(home):
+                database.create(home, new)
+                manifest.write(home.location, new)
+        finally:
+            lock.release()
+        return cls.open(home.root)
+
+    @classmethod
+    def open(cls, dir: str | os.PathLike) -> "Index":
+        """Open the index of a folder.
+
+        Raises
+        ------
+        IndexMissingError
+            It has none.
+        IndexMismatchError
+            It has a newer format.
+        IndexDamagedError
+            It cannot be read.
+        """
+        home = existing_home(dir)
+        _refuse_newer(home)
+        source = Source(home)
+        with source.snapshot():
+            return cls(home, source)
+
+    def close(self) -> None:
+        """Close what is open. The index can be used again."""
+        self._source.close()
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __reduce__(self):
+        return type(self).open, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, dim={self.dim}, metric={self.metric!r})"
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Open the last commit, for several reads that must agree with each other."""
+        return self._source.snapshot()
+
+    def writer(self, wait: float = 10.0) -> Writer:
+        """Return a writer, to be used with ``with``; commits when that ends.
+
+        Raises
+        ------
+        IndexLockedError
+            Another writer was at work for `wait` seconds.
+        """
+        _refuse_newer(self._home)
+        return Writer(self._home, wait)
+
+    @property
+    def path(self) -> Path:
+        """The folder that ids are relative to."""
+        return self._home.root
+
+    @property
+    def location(self) -> Path:
+        """The folder that the index's files are in."""
+        return self._home.location
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return self._manifest().dimension
+
+    @property
+    def metric(self) -> str:
+        """``cosine``, ``euclidean`` or ``dot``."""
+        return self._manifest().metric
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What makes the vectors."""
+        return self._manifest().description
+
+    def _manifest(self) -> manifest.Manifest:
+        with self.snapshot() as now:
+            return now.manifest
+
+    def __len__(self) -> int:
+        with self.snapshot() as now:
+            return now.count()
+
+    def __contains__(self, identity: object) -> bool:
+        item = self.item(identity) if isinstance(identity, str) and identity else None
+        return item is not None and item.status == Status.OK
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids that have a vector, in the order of their bytes."""
+        with self.snapshot() as now:
+            return now.ids()
+
+    def vectors(self, ids: Iterable[str] | None = None) -> np.ndarray:
+        """Return the vectors of `ids`, or of all in the order of `Index.ids`: (N, D) float32."""
+        with self.snapshot() as now:
+            return now.vectors(ids)
+
+    def items(self) -> Iterator[Item]:
+        """Iterate over all items, those without a vector too, in the order of their ids' bytes."""
+        with self.snapshot() as now:
+            yield from now.items()
+
+    def item(self, identity: str) -> Item | None:
+        """Return what is known of one id; None if nothing is."""
+        with self.snapshot() as now:
+            return now.item(identity)
+
+    def stats(self) -> Stats:
+        """Count what the index holds."""
+        with self.snapshot() as now:
+            counts = now.counts()
+            files = [f.stat().st_size for f in self.location.iterdir() if f.is_file()]
+            return Stats(
+                counts.get(Status.OK, 0),
+                counts.get(Status.FAILED, 0),
+                counts.get(Status.STALE, 0),
+                now.dead(),
+                sum(files),
+            )
+
+    def add(
+        self,
+        vectors: Any,
+        ids: Iterable[str | os.PathLike],
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add vectors and commit, as `Writer.add`. For many calls, one `writer()` is faster."""
+        with self.writer() as writer:
+            writer.add(vectors, ids, metadata)
+
+    def remove(self, ids: Iterable[str | os.PathLike]) -> int:
+        """Remove ids and commit; how many of them were there."""
+        with self.writer() as writer:
+            return writer.remove(ids)
+
+    def search(self, queries: Any, k: int = 10) -> Matches:
+        """Find the `k` nearest to each of (Q, D) queries; (D,) is a single one.
+
+        Equal scores come in the order of their ids' bytes. `k` becomes smaller where there are
+        fewer vectors.
+
+        Raises
+        ------
+        UsageError, ShapeError
+            Wrong dimensions, NaN, a zero vector where directions are compared.
+        """
+        if isinstance(k, bool) or int(k) != k or k < 1:
+            raise UsageError(f"k is a whole number of at least 1, not {k!r}")
+        with self.snapshot() as now:
+            rows, scores = now.top_k(self._queries(now, queries), int(k))
+            return Matches([now.ids_of(row) for row in rows], scores, rows)
+
+    def nearest(self, vector: Any) -> Match | None:
+        """Return the nearest to one vector (D,), or None if the index is empty."""
+        with self.snapshot() as now:
+            rows, scores = now.top_k(self._queries(now, vector, one=True), 1)
+            if not rows.size:
+                return None
+            return Match(now.ids_of(rows[0])[0], float(scores[0, 0]), int(rows[0, 0]))
+
+    def search_with_threshold(self, vector: Any, threshold: float) -> list[Match]:
+        """Return all that score at least `threshold` with one vector (D,), best first."""
+        with self.snapshot() as now:
+            rows, scores = now.above(self._queries(now, vector, one=True)[0], threshold)
+            ids = now.ids_of(rows)
+        return [
+            Match(i, float(score), int(row))
+            for i, score, row in zip(ids, scores, rows, strict=True)
+        ]
+
+    def has_near_match(self, vector: Any, threshold: float) -> bool:
+        """Whether anything scores at least `threshold` with one vector (D,)."""
+        best = self.nearest(vector)
+        return best is not None and best.score >= np.float32(threshold)
+
+    @staticmethod
+    def _queries(now: Snapshot, queries: Any, one: bool = False) -> np.ndarray:
+        array = checked(queries, now.manifest.dimension, now.manifest.metric)
+        if one and len(array) != 1:
+            raise UsageError(f"one vector is asked for, not {len(array)}")
+        return array
+
+    def verify(self) -> list[str]:
+        """Check every vector, row and checksum; one line for each thing that is wrong."""
+        return verify(self.path)
+
+
+def _refuse_newer(home: Home) -> None:
+    """Raise IndexMismatchError if the index has a newer format than this rvcnn reads."""
+    with told(home):
+        text = manifest.read_text(home.location)
+    # The database holds the manifest too: of a damaged file, `verify` tells.
+    with suppress(IndexDamagedError):
+        if text is not None:
+            manifest.parse(text, home)

@@ -1,0 +1,106 @@
+"""The manifest: what an index holds, in a small JSON file beside it.
+
+The database holds the same text and is what counts; the file is for people, for other tools, for a
+version of rvcnn that cannot read the database, and for mending one that is damaged.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rvcnn.errors import IndexDamagedError, IndexMismatchError, UsageError
+from rvcnn.index.files import Home, write_whole
+
+NAME = "manifest.json"
+FORMAT = "rvcnn index"
+FORMAT_VERSION = 1
+METRICS = ("cosine", "euclidean", "dot")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Dimension and metric of the vectors, and a description of what made them (plain JSON).
+
+    `root` is the folder the index belongs to, where that is not the folder it lies in.
+    """
+
+    dimension: int
+    metric: str = "cosine"
+    description: Mapping[str, Any] = field(default_factory=dict)
+    root: str | None = None
+
+    def to_text(self) -> str:
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "dimension": self.dimension,
+            "metric": self.metric,
+            "description": dict(self.description),
+        }
+        if self.root is not None:
+            content["root"] = self.root
+        return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def make(dim: int, metric: str, description: Mapping[str, Any] | None, root: str | None = None):
+    """Return a checked manifest."""
+    if isinstance(dim, bool) or int(dim) != dim or dim < 1:
+        raise UsageError(f"dim is a whole number of at least 1, not {dim!r}")
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric {metric!r}: one of {', '.join(METRICS)}")
+    return Manifest(int(dim), metric, plain_json(description or {}), root)
+
+
+def plain_json(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description as it comes back from the file (tuples as lists)."""
+    try:
+        return json.loads(json.dumps(dict(description), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the description of an index must be plain JSON: {error}") from None
+
+
+def parse(text: str, home: Home) -> Manifest:
+    """Read a manifest's text.
+
+    Raises
+    ------
+    IndexMismatchError
+        Its format is newer than this version of rvcnn knows.
+    IndexDamagedError
+        It is no manifest.
+    """
+    try:
+        content = json.loads(text)
+        version = content["format_version"]
+        if content["format"] == FORMAT and isinstance(version, int) and version > FORMAT_VERSION:
+            raise IndexMismatchError(
+                f"the index of {home.root} has format {version}, this rvcnn reads formats up to "
+                f"{FORMAT_VERSION}: install a newer rvcnn, or make the index anew with "
+                f"`rvcnn embed --rebuild {home.root}`"
+            )
+        if (content["format"], version) != (FORMAT, FORMAT_VERSION):
+            raise ValueError("not the manifest of an index")
+        return make(
+            content["dimension"], content["metric"], content["description"], content.get("root")
+        )
+    except IndexMismatchError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IndexDamagedError(
+            f"the manifest of the index of {home.root} cannot be read ({error}): "
+            f"`rvcnn verify --repair {home.root}` mends it"
+        ) from None
+
+
+def read_text(location: Path) -> str | None:
+    """Return the manifest file's text; None where there is none."""
+    try:
+        return (location / NAME).read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+
+
+def write(location: Path, manifest: Manifest) -> None:
+    write_whole(location / NAME, manifest.to_text().encode("utf-8"))

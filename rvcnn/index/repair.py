@@ -1,0 +1,168 @@
+"""Mending a damaged index: what is sound stays, the rest is left for the next update to embed."""
+
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rvcnn.errors import IndexDamagedError
+from rvcnn.index import database, manifest, seal
+from rvcnn.index.files import DATABASE, Home, told
+from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum, vector_sum
+from rvcnn.index.locate import existing_home
+from rvcnn.index.lock import WriterLock
+from rvcnn.index.vectors import file_name, map_file
+
+_STATUS = FACTS.index("status")
+_SUM = FACTS.index("vector_sum")
+_INSERT = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+
+
+class Repaired(NamedTuple):
+    """What `repair` did: vectors kept; items that lost theirs and wait for the next update."""
+
+    kept: int
+    stale: int
+
+
+def repair(dir: str | os.PathLike, wait: float = 10.0) -> Repaired:
+    """Make the index of a folder sound again: afterwards `verify` finds nothing.
+
+    The database is written anew from the items whose checksums hold. Items whose vectors are
+    damaged become stale; items that cannot be read at all are gone. The next
+    `rvcnn.folder.update` embeds both from their files.
+
+    Raises
+    ------
+    IndexLockedError
+        Another writer was at work for `wait` seconds.
+    IndexDamagedError
+        Neither the manifest nor the database tells what the index holds.
+    """
+    home = existing_home(dir)
+    lock = WriterLock(home, wait)
+    try:
+        with told(home):
+            return _repair(home)
+    finally:
+        lock.release()
+
+
+def _repair(home: Home) -> Repaired:
+    seal.break_open(home.location)
+    path = home.location / DATABASE
+    temporary = home.location / (DATABASE + ".new")
+    with closing(_open_damaged(path)) as old, closing(database.create_aside(temporary)) as new:
+        state = _read_state(old)
+        parsed = _read_manifest(home, state)
+        generation = _live_generation(home, state)
+        vectors = _read_vectors(home, generation, parsed.dimension)
+        owned = np.zeros(len(vectors), bool)
+        stale = _copy_items(old, new, vectors, owned)
+        rows = int(np.flatnonzero(owned)[-1]) + 1 if owned.any() else 0
+        new.executemany(
+            "INSERT INTO dead VALUES (?, ?)",
+            ((int(row), vector_sum(vectors[row])) for row in np.flatnonzero(~owned[:rows])),
+        )
+        version = state.version + 1 if state else time.time_ns()
+        database.write_state(new, database.State(parsed.to_text(), version, generation, rows))
+        new.execute("COMMIT")
+    database.put_in_place(temporary, path)
+    manifest.write(home.location, parsed)
+    with closing(database.open_to_write(home)) as connection:
+        seal.put(connection, home.location)
+    return Repaired(int(owned.sum()), stale)
+
+
+def _open_damaged(path: Path) -> sqlite3.Connection:
+    """Open the old database as it is; an empty one if there is none."""
+    if path.exists():
+        connection = database.connect(path, "rw")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.DatabaseError:
+            connection.close()
+    return sqlite3.connect(":memory:")
+
+
+def _read_state(old: sqlite3.Connection) -> database.State | None:
+    with suppress(sqlite3.DatabaseError):
+        found = old.execute("SELECT manifest, version, generation, rows FROM state").fetchone()
+        if found is not None and all(isinstance(n, int) and n >= 0 for n in found[1:]):
+            return database.State(*found)
+    return None
+
+
+def _read_manifest(home: Home, state: database.State | None) -> manifest.Manifest:
+    """Read what the index holds, from the database or else from the file."""
+    for text in (state and state.manifest, manifest.read_text(home.location)):
+        if isinstance(text, str):
+            with suppress(IndexDamagedError):
+                return manifest.parse(text, home)
+    raise IndexDamagedError(
+        f"the index of {home.root} is damaged beyond repair: make it anew with "
+        f"`rvcnn embed --rebuild {home.root}`"
+    )
+
+
+def _live_generation(home: Home, state: database.State | None) -> int:
+    if state is not None:
+        return state.generation
+    # At most one file is there but for a crash; the checksums tell what belongs to the items.
+    numbers = [re.fullmatch(r"vectors\.(\d+)\.f32", path.name) for path in home.location.iterdir()]
+    return max((int(found[1]) for found in numbers if found), default=0)
+
+
+def _read_vectors(home: Home, generation: int, dim: int) -> np.ndarray:
+    path = home.location / file_name(generation)
+    rows = path.stat().st_size // (dim * 4) if path.exists() else 0
+    return map_file(path, rows, dim) if rows else np.empty((0, dim), np.float32)
+
+
+def _copy_items(
+    old: sqlite3.Connection, new: sqlite3.Connection, vectors: np.ndarray, owned: np.ndarray
+) -> int:
+    """Copy the items that are sound, mark whose vectors are in `owned`; how many are stale."""
+    stale = 0
+    for record in _sound_records(old):
+        *known, row, _ = record
+        kept = _has_vector(known, row, vectors, owned)
+        if kept:
+            owned[row] = True
+        else:
+            row = None
+            if known[_STATUS] != Status.FAILED:
+                stale += 1
+                known[_STATUS], known[_SUM] = Status.STALE, None
+        new.execute(_INSERT, (*known, row, fact_sum(*known)))
+    return stale
+
+
+def _has_vector(known: list, row: object, vectors: np.ndarray, owned: np.ndarray) -> bool:
+    if known[_STATUS] != Status.OK or not isinstance(row, int) or not 0 <= row < len(vectors):
+        return False
+    return not owned[row] and vector_sum(vectors[row]) == known[_SUM]
+
+
+def _sound_records(old: sqlite3.Connection) -> Iterator[tuple]:
+    """Yield the records whose checksums hold, from both ends of the table if its middle is lost."""
+    seen = set()
+    for direction in ("ASC", "DESC"):
+        try:
+            for record in old.execute(
+                f"SELECT {', '.join(COLUMNS)} FROM items ORDER BY id {direction}"
+            ):
+                *known, _row, checksum = record
+                if fact_sum(*known) == checksum and record[0] not in seen:
+                    seen.add(record[0])
+                    yield record
+            return
+        except sqlite3.DatabaseError:
+            continue

@@ -1,0 +1,60 @@
+"""The seal: a digest of the whole database, so that `verify` finds a changed byte even where no
+row lies.
+
+A writer breaks it before its first change and puts it back when it has closed the database in good
+order. Where there is none, a writer died or a reader was in the way: nothing is wrong then, and
+the checksums of the rows still hold.
+"""
+
+import hashlib
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from rvcnn.index.files import DATABASE, write_whole
+
+NAME = "items.sha256"
+_CHUNK = 1 << 20
+
+
+def break_open(location: Path) -> None:
+    """Remove the seal."""
+    (location / NAME).unlink(missing_ok=True)
+
+
+def put(connection: sqlite3.Connection, location: Path) -> None:
+    """Move the write-ahead log into the database and seal it, unless something is in the way."""
+    if (location / NAME).exists():
+        return
+    with suppress(OSError, sqlite3.Error):
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            write_whole(location / NAME, digest(location))
+
+
+def holds(location: Path) -> bool:
+    """Whether the database is as it was sealed; true where there is no seal."""
+    while True:
+        sealed = read(location)
+        if sealed is None or sealed == digest(location):
+            return True
+        # A writer breaks the seal before it changes anything: if it is as before, so was the rest.
+        if read(location) == sealed:
+            return False
+
+
+def read(location: Path) -> bytes | None:
+    try:
+        return (location / NAME).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def digest(location: Path) -> bytes:
+    state = hashlib.sha256()
+    with open(location / DATABASE, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        while chunk := file.read(_CHUNK):
+            state.update(chunk)
+    return f"{state.hexdigest()} {size} {DATABASE}\n".encode("ascii")

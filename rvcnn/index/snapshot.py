@@ -1,0 +1,223 @@
+"""A snapshot: everything as of one commit, whatever a writer does meanwhile."""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import numpy as np
+
+from rvcnn.errors import UsageError
+from rvcnn.index import database, exact, manifest
+from rvcnn.index.files import DATABASE, Home, damaged, told
+from rvcnn.index.items import COLUMNS, Item, encode_id, from_record
+from rvcnn.index.vectors import map_rows
+
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
+_ATTEMPTS = 20
+
+
+class Loaded:
+    """What is kept in memory of one commit; shared by all snapshots of it."""
+
+    def __init__(self, state: database.State, parsed: manifest.Manifest, vectors: np.ndarray):
+        self.state = state
+        self.manifest = parsed
+        self.vectors = vectors
+        self.order: np.ndarray | None = None
+        self.rank: np.ndarray | None = None
+
+
+class Snapshot:
+    """One commit of an index, open for reading."""
+
+    def __init__(self, home: Home, connection: sqlite3.Connection, loaded: Loaded):
+        self.home = home
+        self._connection = connection
+        self._loaded = loaded
+        self.manifest = loaded.manifest
+        self.state = loaded.state
+
+    @property
+    def all_vectors(self) -> np.ndarray:
+        """(rows, D) float32: the whole vectors file, dead rows included; not to be changed."""
+        return self._loaded.vectors
+
+    def order(self) -> np.ndarray:
+        """Return (N,) int64: the rows that have an id, in the order of their ids' bytes."""
+        if self._loaded.order is None:
+            rows = self._connection.execute(
+                "SELECT row FROM items WHERE row IS NOT NULL ORDER BY id"
+            )
+            order = np.fromiter(chain.from_iterable(rows), np.int64)
+            if len(order) and (order.min() < 0 or order.max() >= self.state.rows):
+                raise damaged(self.home, "an item has a row that is not there")
+            self._loaded.order = order
+        return self._loaded.order
+
+    def rank(self) -> np.ndarray:
+        """Return (rows,) int64: the place of each row's id in their order; -1 for a dead row."""
+        if self._loaded.rank is None:
+            order = self.order()
+            rank = np.full(self.state.rows, -1, np.int64)
+            rank[order] = np.arange(len(order))
+            self._loaded.rank = rank
+        return self._loaded.rank
+
+    def count(self) -> int:
+        """Return how many ids have a vector."""
+        return self._connection.execute("SELECT count(row) FROM items").fetchone()[0]
+
+    def ids(self) -> list[str]:
+        """Return the ids that have a vector, in the order of their bytes."""
+        rows = self._connection.execute("SELECT id FROM items WHERE row IS NOT NULL ORDER BY id")
+        return [os.fsdecode(identity) for (identity,) in rows]
+
+    def items(self) -> Iterator[Item]:
+        """Iterate over all items, with a vector or without, in the order of their ids' bytes."""
+        return map(from_record, self._connection.execute(f"{_SELECT} ORDER BY id"))
+
+    def item(self, identity: str) -> Item | None:
+        """Return one item."""
+        found = self._connection.execute(f"{_SELECT} WHERE id = ?", (encode_id(identity),))
+        return next(map(from_record, found), None)
+
+    def vectors(self, ids: Iterable[str] | None = None) -> np.ndarray:
+        """Return a copy of the vectors of `ids`, or of all `ids()`: (N, D) float32."""
+        rows = self.order() if ids is None else np.array([self._row(i) for i in ids], np.int64)
+        return self.all_vectors[rows]
+
+    def _row(self, identity: str) -> int:
+        row = self._connection.execute(
+            "SELECT row FROM items WHERE id = ?", (encode_id(identity),)
+        ).fetchone()
+        if row is None or row[0] is None:
+            raise UsageError(f"the index of {self.home.root} has no vector of {identity!r}")
+        if not 0 <= row[0] < self.state.rows:
+            raise damaged(self.home, "an item has a row that is not there")
+        return row[0]
+
+    def top_k(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and scores of the `k` nearest to each of (Q, D) checked queries."""
+        return exact.top_k(self.all_vectors, queries, k, self.manifest.metric, self.rank())
+
+    def above(self, query: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and scores of all that score at least `threshold`."""
+        return exact.above(self.all_vectors, query, threshold, self.manifest.metric, self.rank())
+
+    def ids_of(self, rows: Iterable[int]) -> list[str]:
+        """Return the ids of rows."""
+        known: dict[int, str] = {}
+        for row in map(int, rows):
+            if row not in known:
+                found = self._connection.execute("SELECT id FROM items WHERE row = ?", (row,))
+                identity = found.fetchone()
+                if identity is None:
+                    raise damaged(self.home, f"row {row} has no id")
+                known[row] = os.fsdecode(identity[0])
+        return [known[int(row)] for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many items there are of each status."""
+        rows = self._connection.execute("SELECT status, count(*) FROM items GROUP BY status")
+        return dict(rows.fetchall())
+
+    def dead(self) -> int:
+        """Return how many rows no item has any more."""
+        return self._connection.execute("SELECT count(*) FROM dead").fetchone()[0]
+
+    def execute(self, query: str, *values) -> sqlite3.Cursor:
+        """Ask the database."""
+        return self._connection.execute(query, values)
+
+
+class Source:
+    """Makes snapshots of one index, from any thread."""
+
+    def __init__(self, home: Home):
+        self._home = home
+        self._idle: list[sqlite3.Connection] = []
+        self._owner = os.getpid(), self._database_identity()
+        self._loaded: Loaded | None = None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Open the last commit."""
+        with told(self._home):
+            connection, loaded = self._begin()
+        try:
+            yield Snapshot(self._home, connection, loaded)
+        except sqlite3.Error as error:
+            with told(self._home):
+                raise error
+        finally:
+            self._end(connection)
+
+    def _begin(self) -> tuple[sqlite3.Connection, Loaded]:
+        """Begin a read, again and again if each time a compaction overtakes it."""
+        for _ in range(_ATTEMPTS):
+            connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                return connection, self._load(connection)
+            except FileNotFoundError:
+                # The connection may be to a database that was itself replaced.
+                connection.close()
+            except BaseException:
+                connection.close()
+                raise
+        raise damaged(self._home, "its vectors file is missing")
+
+    def _load(self, connection: sqlite3.Connection) -> Loaded:
+        state = database.read_state(connection, self._home)
+        loaded = self._loaded
+        if loaded is None or loaded.state != state:
+            parsed = manifest.parse(state.manifest, self._home)
+            vectors = map_rows(self._home, state.generation, state.rows, parsed.dimension)
+            loaded = self._loaded = Loaded(state, parsed, vectors)
+        return loaded
+
+    def _take(self) -> sqlite3.Connection:
+        self._discard_foreign()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return database.open_to_read(self._home)
+
+    def _discard_foreign(self) -> None:
+        """Let go of connections from before a fork, or to a database that was replaced."""
+        owner = os.getpid(), self._database_identity()
+        if owner == self._owner:
+            return
+        if self._owner[0] == os.getpid():
+            self.close()
+        else:
+            # SQLite's connections must not be used, nor closed, on the other side of a fork.
+            _OF_PARENTS.append(self._idle)
+            self._idle = []
+        self._owner = owner
+
+    def _database_identity(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._home.location / DATABASE)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _end(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        self._loaded = None
+
+
+_OF_PARENTS: list[list[sqlite3.Connection]] = []

@@ -1,0 +1,178 @@
+"""The files of an index open for its one writer, and what makes a change all or nothing."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rvcnn.errors import RvcnnError, UsageError
+from rvcnn.index import database, manifest, seal
+from rvcnn.index.compact import compact
+from rvcnn.index.files import Home, told
+from rvcnn.index.items import FACTS, Status
+from rvcnn.index.lock import WriterLock
+from rvcnn.index.vectors import VectorsFile, file_name
+
+_DEAD_SHARE = 0.3  # of the rows, above which they are compacted
+
+
+class Store:
+    """The database and the vectors file, locked.
+
+    Attributes
+    ----------
+    connection
+        To the database; None once closed. A transaction is open while something is not committed.
+    file
+        The live vectors file. Rows beyond `state.rows` are not committed.
+    state, manifest
+        As of the last commit.
+    guard
+        To be held while any of these is used.
+    """
+
+    def __init__(self, home: Home, wait: float):
+        self.home = home
+        self.guard = threading.RLock()
+        self.connection = None
+        self.file = None
+        self._lock = WriterLock(home, wait)
+        try:
+            with told(home):
+                self.connection = database.open_to_write(home)
+                self._open_files()
+                self._clear_away()
+                if manifest.read_text(home.location) != self.state.manifest:
+                    manifest.write(home.location, self.manifest)
+        except BaseException:
+            self._release()
+            raise
+
+    def _open_files(self) -> None:
+        """Go by what is committed."""
+        self.state = database.read_state(self.connection, self.home)
+        self.manifest = manifest.parse(self.state.manifest, self.home)
+        if self.file is not None and self.file.generation == self.state.generation:
+            self.file.cut(self.state.rows)
+            return
+        if self.file is not None:
+            self.file.close()
+        self.file = VectorsFile(
+            self.home, self.state.generation, self.manifest.dimension, self.state.rows
+        )
+
+    def _clear_away(self) -> None:
+        """Delete what a writer that died left behind."""
+        live = file_name(self.state.generation)
+        for pattern in ("vectors*.f32", "*.new"):
+            for path in self.home.location.glob(pattern):
+                if path.name != live:
+                    with suppress(OSError):  # on Windows a reader may still have it mapped
+                        path.unlink()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Make what is changed inside all or nothing; it is not committed by this."""
+        with self.guard:
+            if self.connection is None:
+                raise UsageError("this writer is closed")
+            with told(self.home):
+                if not self.connection.in_transaction:
+                    seal.break_open(self.home.location)
+                    self.connection.execute("BEGIN IMMEDIATE")
+                rows = self.file.rows
+                self.connection.execute("SAVEPOINT change")
+                try:
+                    yield
+                except BaseException:
+                    self._undo(rows)
+                    raise
+                self.connection.execute("RELEASE change")
+
+    def _undo(self, rows: int) -> None:
+        # A full disk may have ended the transaction, and all that was not committed with it.
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK TO change")
+            self.connection.execute("RELEASE change")
+            self.file.cut(rows)
+        else:
+            self.rollback()
+
+    def commit(self) -> None:
+        """Commit all changes, or, where that fails, forget them."""
+        with self.guard, told(self.home):
+            if self.connection is None or not self.connection.in_transaction:
+                return
+            try:
+                # The rows are on the disk before the commit that speaks of them.
+                self.file.sync()
+                self.connection.execute(
+                    "UPDATE state SET version = version + 1, rows = ?", (self.file.rows,)
+                )
+                self.connection.execute("COMMIT")
+            except Exception:
+                self.rollback()
+                raise
+            self.state = database.read_state(self.connection, self.home)
+
+    def rollback(self) -> None:
+        """Forget what was not committed."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self._open_files()
+
+    def reset(self, new: manifest.Manifest) -> None:
+        """Commit that no item has a vector any more, and what the next ones are going to be."""
+        with self.guard, told(self.home):
+            self.rollback()
+            old = self.home.location / file_name(self.state.generation)
+            seal.break_open(self.home.location)
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                self._forget_vectors(new)
+                self.connection.execute("COMMIT")
+            finally:
+                self.rollback()
+            manifest.write(self.home.location, self.manifest)
+            with suppress(OSError):
+                old.unlink()
+
+    def _forget_vectors(self, new: manifest.Manifest) -> None:
+        self.connection.execute(
+            f"UPDATE items SET status = '{Status.STALE}', row = NULL, vector_sum = NULL"
+        )
+        self.connection.execute(f"UPDATE items SET checksum = fact_sum({', '.join(FACTS)})")
+        self.connection.execute("DELETE FROM dead")
+        self.connection.execute(
+            "UPDATE state SET manifest = ?, version = version + 1, generation = generation + 1, "
+            "rows = 0",
+            (new.to_text(),),
+        )
+
+    def close(self) -> None:
+        """Forget what was not committed, put the files in order, and let the next writer in."""
+        with self.guard:
+            if self.connection is None:
+                return
+            try:
+                with told(self.home):
+                    if self.connection.in_transaction:
+                        self.rollback()
+                    self._tidy()
+            finally:
+                self._release()
+
+    def _tidy(self) -> None:
+        dead = self.connection.execute("SELECT count(*) FROM dead").fetchone()[0]
+        if dead > _DEAD_SHARE * self.state.rows:
+            seal.break_open(self.home.location)
+            # It only saves room: where room itself is wanting, a later writer tries again.
+            with suppress(RvcnnError), told(self.home):
+                compact(self.connection, self.home, self.state, self.file)
+        seal.put(self.connection, self.home.location)
+
+    def _release(self) -> None:
+        for resource in (self.file, self.connection):
+            if resource is not None:
+                resource.close()
+        self.file = self.connection = None
+        self._lock.release()
