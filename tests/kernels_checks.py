@@ -50,12 +50,6 @@ def assert_within(got, want, bound, name=""):
         )
 
 
-def assert_bound_means_something(bound, magnitude, want, without_a_tap):
-    """Fail if the bound is loose (1 % of the magnitude) or would let a dropped tap pass."""
-    assert (bound < 0.01 * np.abs(magnitude)).all(), "the bound is above 1 % of the magnitude"
-    assert outside(without_a_tap, want, bound).any(), "dropping one tap stays within the bound"
-
-
 class Guarded:
     """An output array between guard bands, filled with NaN so that a missed output shows."""
 

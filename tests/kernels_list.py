@@ -1,0 +1,91 @@
+"""Which problems are tried: below, at, above and between the tiles of every lane count."""
+
+from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
+
+ACTIVATIONS = "identity relu relu6 leaky_relu hard_sigmoid hard_swish sigmoid silu".split()
+CHANNELS = (1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40)
+OUTPUTS = (*CHANNELS, 56, 63, 64, 65, 72, 80, 88, 96, 100, 640)
+ROWS = (1, 2, 5, 6, 7, 8, 12, 13, 14, 15, 49)
+SAME = ((0, 1), (0, 1))
+LOPSIDED = ((2, 0), (0, 3))
+
+LINEAR = [
+    *(linear(8, 5, n) for n in OUTPUTS),
+    *(linear(1, 5, n) for n in OUTPUTS),
+    *(linear(m, 3, 33) for m in ROWS),
+    *(linear(9, k, 20) for k in (1, 2, 31, 600, 2000)),
+    *(linear(9, 6, 41, residual=True, activation=a) for a in ACTIVATIONS),
+    linear(1, 576, 1024, activation="hard_swish"),
+]
+CONV = [
+    *(conv2d((4, 5), 6, 20, activation=a) for a in ACTIVATIONS),
+    *(conv2d((6, 5), 3, n, (3, 3), padding=1) for n in (1, 8, 16, 24, 33)),
+    *(conv2d((h, h), 3, 16, (3, 3), stride=2, padding=SAME) for h in (2, 5, 15, 32)),
+    *(conv2d((9, 8), c, 12, (5, 3), stride=(1, 2), padding=LOPSIDED) for c in (1, 4, 17)),
+    *(conv2d((11, 9), 8, 10, (3, 3), groups=g, padding=1) for g in (2,)),
+    *(conv2d((6, 7), 8, 32, (3, 3), groups=g, padding=1, stride=s) for g in (4, 8) for s in (1, 2)),
+    *(conv2d((12, 13), 4, 9, (3, 3), dilation=d, padding=2) for d in (2, (1, 3), (3, 1))),
+    conv2d((12, 13), 6, 6, (3, 3), dilation=(2, 3), padding=3, groups=3, stride=(2, 1)),
+    conv2d((7, 7), 12, 12, (3, 3), groups=12, padding=1, dilation=2),
+    conv2d((7, 7), 12, 12, (3, 3), groups=12, padding=1, residual=True),
+    conv2d((7, 6), 12, 24, (3, 3), groups=12, padding=1),
+    conv2d((3, 3), 5, 9, (3, 3)),
+    conv2d((2, 2), 5, 9, (5, 5), padding=2),
+    conv2d((17, 1), 5, 9, (3, 1)),
+    conv2d((1, 17), 5, 9, (1, 7), padding=(0, 3)),
+    conv2d((5, 6), 8, 40, residual=True, activation="relu"),
+    conv2d((5, 6), 8, 16, (3, 3), padding=1, residual=True, activation="silu"),
+    conv2d((5, 6), 8, 16, padding=2, stride=3),
+    conv2d((30, 31), 16, 72, activation="hard_swish"),
+]
+DEPTHWISE = [
+    *(
+        depthwise((8, 9), c, (k, k), stride=s, padding=k // 2)
+        for k in (3, 5)
+        for s in (1, 2)
+        for c in CHANNELS
+    ),
+    *(
+        depthwise((5, w * s), 12, (k, k), stride=s, padding=((0, k - 1), (k - 1, 0)))
+        for k in (3, 5)
+        for s in (1, 2)
+        for w in (1, 2, 6, 7, 8, 14, 15)
+    ),
+    *(depthwise((9, 10), 20, (3, 3), padding=1, activation=a) for a in ACTIVATIONS),
+    depthwise((10, 11), 9, (3, 5), padding=(1, 2)),
+    depthwise((10, 11), 9, (7, 7), padding=3),
+    depthwise((10, 11), 9, (3, 3), stride=3),
+    depthwise((10, 11), 9, (3, 3), stride=(2, 1)),
+    depthwise((10, 11), 1, (3, 3)),
+]
+ELEMENTWISE = [
+    *(activation(n, a) for a in ACTIVATIONS for n in (1, 3, 4, 15, 16, 17, 100)),
+    activation((3, 5, 7), "hard_swish"),
+    activation((2000,), "sigmoid"),
+    activation((2000,), "silu"),
+    activation(100, "leaky_relu", slope=0.1),
+    *(simple("add", (3, 5, c), (3, 5, c)) for c in CHANNELS),
+    *(simple("scale_shift", (3, 5, c), c, c) for c in CHANNELS),
+    *(simple("scale_shift", (3, 5, c), c) for c in CHANNELS),
+    *(batch_norm((4, 3), c, 1e-3) for c in (1, 8, 21)),
+]
+POOLS = [
+    *(simple("max_pool", (6, 7, c), constants=(2,)) for c in CHANNELS),
+    *(simple("max_pool", (9, 8, 5), constants=((3, 2), s, 1)) for s in (1, 2, (2, 3))),
+    simple("max_pool", (9, 10, 8), constants=(3, 1, LOPSIDED, (2, 3))),
+    *(
+        simple("avg_pool", (9, 8, c), constants=((3, 3), 2, p), count_include_pad=i)
+        for c in (3, 17)
+        for p in (0, 1, SAME)
+        for i in (True, False)
+    ),
+    *(simple("global_avg_pool", (7, 7, c)) for c in CHANNELS),
+    *(simple("global_avg_pool", (h, w, 24)) for h, w in ((1, 1), (1, 8), (5, 1), (33, 47))),
+    *(simple("squeeze_excite", (7, 6, c), (s, c), s, (c, s), c) for c, s in ((16, 8), (25, 7))),
+]
+VECTORS = [
+    *(simple("l2_normalize", n) for n in (1, 2, 31, 32, 33, 64, 100, 512, 513, 640)),
+    *(simple("dot_products", (2, d), (5, d)) for d in (1, 31, 32, 33, 64, 95, 512, 600, 640)),
+    *(simple("dot_products", (q, 40), (n, 40)) for q in (1, 3) for n in (1, 2, 3, 4, 6, 8, 9)),
+]
+PROBLEMS = LINEAR + CONV + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS

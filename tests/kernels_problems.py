@@ -1,0 +1,208 @@
+"""The problems every kernel is tried on: data, the float64 answer, and how far off float32 may be.
+
+A problem names a function of `rvcnn.kernels`, which has a namesake in `rvcnn.kernels.reference`.
+Sizes lie below, at, above and between the tiles of every lane count; data is random, seeded by the
+problem's name, and holds no zeros.
+"""
+
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from kernels_checks import EPS, nonzero, rounding_bound
+
+from rvcnn import kernels
+from rvcnn.kernels import reference
+
+STEEPEST = {
+    "identity": 1.0,
+    "relu": 1.0,
+    "relu6": 1.0,
+    "leaky_relu": 1.0,
+    "hard_sigmoid": 1 / 6,
+    "hard_swish": 1.5,
+    "sigmoid": 0.25,
+    "silu": 1.1,
+}
+"""How much an activation can enlarge an error of its input."""
+
+
+def activation_bound(x, name):
+    """Rounding of the activation itself, on an exact input."""
+    size = np.abs(reference.activation(x, name))
+    if name in ("identity", "relu", "relu6"):
+        return np.zeros_like(size)
+    if name in ("hard_sigmoid", "hard_swish"):
+        return 4 * EPS * (np.abs(x) if name == "hard_swish" else np.ones_like(size))
+    return 8 * EPS * size + 1e-37 * (1 + np.abs(x))
+
+
+class Problem(NamedTuple):
+    """A call of ``function(*args, **options)``."""
+
+    name: str
+    function: str
+    args: tuple
+    options: dict[str, Any]
+
+    def got(self):
+        return getattr(kernels, self.function)(*self.args, **self.options)
+
+    def want(self):
+        return getattr(reference, self.function)(*self.args, **self.options)
+
+    @property
+    def is_product(self):
+        return self.function in ("conv2d", "depthwise_conv2d", "linear")
+
+    def magnitude(self):
+        """Sum of the absolute values of all terms of each output of a product."""
+        x, weights, bias = self.args
+        options = {**self.options, "activation": "identity"}
+        residual = options.get("residual")
+        if residual is not None:
+            options["residual"] = np.abs(residual)
+        fn = getattr(reference, self.function)
+        return fn(np.abs(x), np.abs(weights), np.abs(bias), **options)
+
+    def bound(self):
+        """How far each output may be from `want`."""
+        return getattr(self, f"_bound_{'product' if self.is_product else self.function}")()
+
+    def without_each_tap(self):
+        """Answers of a product that misses one tap of its window (of its first input channel)."""
+        x, weights, bias = self.args
+        window = weights.shape[1:3] if weights.ndim > 2 else ()
+        channel = () if self.function == "depthwise_conv2d" else (0,)
+        for tap in np.ndindex(window):
+            fewer = np.array(weights)
+            fewer[(slice(None), *tap, *channel)] = 0
+            yield tap, getattr(reference, self.function)(x, fewer, bias, **self.options)
+
+    def with_a_nan(self):
+        """Return this problem with NaN for one value of its first array, and the answer to it."""
+        for i in range(self.args[0].size // 2, self.args[0].size):
+            x = np.array(self.args[0])
+            x.reshape(-1)[i] = np.nan
+            problem = self._replace(args=(x, *self.args[1:]))
+            want = problem.want()
+            if np.isnan(want).any():  # strides may pass a value by
+                return problem, want
+        raise ValueError(f"{self.name} looks at no value of the second half of its input")
+
+    def _bound_product(self):
+        options = {**self.options, "activation": "identity", "residual": None}
+        if self.function == "depthwise_conv2d":
+            del options["residual"]
+        before = getattr(reference, self.function)(*self.args, **options)
+        name = self.options.get("activation", "identity")
+        terms = self.args[1][0].size
+        error = STEEPEST[name] * rounding_bound(self.magnitude(), terms)
+        return error + activation_bound(before, name) + EPS * np.abs(self.want())
+
+    def _bound_activation(self):
+        return activation_bound(*self.args[:2]) + EPS * np.abs(self.want())
+
+    def _bound_add(self):
+        return EPS * np.abs(self.want())
+
+    def _bound_scale_shift(self):
+        x, scale, *shift = (np.abs(a) for a in self.args)
+        return 2 * EPS * reference.scale_shift(x, scale, *shift)
+
+    def _bound_batch_norm(self):
+        x, gamma, beta, mean, variance, epsilon = self.args
+        scale = np.abs(gamma) / np.sqrt(variance.astype(np.float64) + epsilon)
+        return 4 * EPS * ((np.abs(x) + np.abs(mean)) * scale + np.abs(beta))
+
+    def _bound_max_pool(self):
+        return np.zeros_like(self.want())
+
+    def _bound_avg_pool(self):
+        size = reference.avg_pool(np.abs(self.args[0]), *self.args[1:], **self.options)
+        return rounding_bound(size, np.prod(self.args[1]))
+
+    def _bound_global_avg_pool(self):
+        (x,) = self.args
+        return rounding_bound(reference.global_avg_pool(np.abs(x)), x[..., 0].size)
+
+    def _bound_squeeze_excite(self):
+        x, w1, b1, w2, b2 = (np.abs(a).astype(np.float64) for a in self.args)
+        mean = x.mean(axis=(0, 1))
+        hidden = w1 @ mean + b1
+        error = w1 @ rounding_bound(mean, x[..., 0].size) + rounding_bound(hidden, len(mean))
+        error = w2 @ error + rounding_bound(w2 @ hidden + b2, len(b1))
+        return x * (error / 6 + 4 * EPS) + EPS * np.abs(self.want())
+
+    def _bound_l2_normalize(self):
+        (x,) = self.args
+        return rounding_bound(np.abs(self.want()), x.size)
+
+    def _bound_dot_products(self):
+        queries, vectors = (np.abs(a) for a in self.args)
+        return rounding_bound(reference.dot_products(queries, vectors), vectors.shape[1])
+
+
+def _rng(name):
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def _label(function, *parts, **options):
+    words = [str(p).replace(" ", "") for p in parts]
+    words += [f"{k}={str(v).replace(' ', '')}" for k, v in options.items()]
+    return "-".join([function, *words])
+
+
+def conv2d(size, channels, outputs, kernel=(1, 1), residual=False, **options):
+    """A convolution of a map of (height, width) and channels."""
+    words = {**options, "residual": 1} if residual else options
+    name = _label("conv2d", size, f"{channels}to{outputs}", f"k{kernel}", **words)
+    rng, groups = _rng(name), options.get("groups", 1)
+    args = (
+        nonzero(rng, *size, channels),
+        nonzero(rng, outputs, *kernel, channels // groups),
+        nonzero(rng, outputs),
+    )
+    if residual:
+        shape = reference.conv2d(*args, **options).shape
+        options = {**options, "residual": nonzero(rng, *shape)}
+    return Problem(name, "conv2d", args, options)
+
+
+def depthwise(size, channels, kernel, **options):
+    name = _label("depthwise", size, f"c{channels}", f"k{kernel}", **options)
+    rng = _rng(name)
+    args = (nonzero(rng, *size, channels), nonzero(rng, channels, *kernel), nonzero(rng, channels))
+    return Problem(name, "depthwise_conv2d", args, options)
+
+
+def linear(rows, inputs, outputs, residual=False, **options):
+    name = _label("linear", f"{rows}x{inputs}to{outputs}", **options, residual=int(residual))
+    rng = _rng(name)
+    args = (nonzero(rng, rows, inputs), nonzero(rng, outputs, inputs), nonzero(rng, outputs))
+    if residual:
+        options = {**options, "residual": nonzero(rng, rows, outputs)}
+    return Problem(name, "linear", args, options)
+
+
+def simple(function, *shapes, constants=(), **options):
+    """A call with random arrays of these shapes, then constants."""
+    name = _label(function, *shapes, *constants, **options)
+    rng = _rng(name)
+    arrays = tuple(nonzero(rng, *np.atleast_1d(s)) for s in shapes)
+    return Problem(name, function, (*arrays, *constants), options)
+
+
+def activation(shape, name, **options):
+    """An activation of values wide enough to meet every bend."""
+    label = _label("activation", name, shape, **options)
+    x = _rng(label).uniform(-9, 9, shape).astype(np.float32)
+    return Problem(label, "activation", (x, name), options)
+
+
+def batch_norm(size, channels, epsilon):
+    name = _label("batch_norm", size, channels, epsilon)
+    rng = _rng(name)
+    x = nonzero(rng, *size, channels)
+    gamma, beta, mean, variance = nonzero(rng, 4, channels)
+    return Problem(name, "batch_norm", (x, gamma, beta, mean, np.abs(variance), epsilon), {})
