@@ -45,7 +45,7 @@ def ordered_map(
     if workers < 1 or ahead < 1:
         raise ValueError(f"workers and ahead must be at least 1, not {workers} and {ahead}")
     if workers == 1:
-        return map(fn, items)
+        return (fn(item) for item in items)
     return _threaded_map(fn, items, workers, ahead)
 
 

@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rvcnn.errors import IndexDamagedError, UsageError
-from rvcnn.index import database, manifest
-from rvcnn.index.files import Home, told
+from rvcnn.errors import UsageError
+from rvcnn.index import manifest
+from rvcnn.index.create import create_index
+from rvcnn.index.files import Home
 from rvcnn.index.items import Item, Status
-from rvcnn.index.locate import existing_home, home_of, make_home
-from rvcnn.index.lock import WriterLock
+from rvcnn.index.locate import existing_home
 from rvcnn.index.snapshot import Snapshot, Source
 from rvcnn.index.vectors import checked
 from rvcnn.index.verify import verify
@@ -88,20 +88,7 @@ class Index:
         UsageError
             The folder has an index, or an argument cannot be meant.
         """
-        manifest.make(dim, metric, description)
-        home = make_home(dir)
-        aside = home.location.parent != home.root
-        new = manifest.make(dim, metric, description, os.fspath(home.root) if aside else None)
-        lock = WriterLock(home, wait)
-        try:
-            if home_of(home.root) is not None:
-                raise UsageError(f"{os.fspath(dir)} has an index already")
-            with told(home):
-                database.create(home, new)
-                manifest.write(home.location, new)
-        finally:
-            lock.release()
-        return cls.open(home.root)
+        return cls.open(create_index(dir, dim, metric, description, wait).root)
 
     @classmethod
     def open(cls, dir: str | os.PathLike) -> "Index":
@@ -117,7 +104,7 @@ class Index:
             It cannot be read.
         """
         home = existing_home(dir)
-        _refuse_newer(home)
+        manifest.refuse_newer(home)
         source = Source(home)
         with source.snapshot():
             return cls(home, source)
@@ -150,7 +137,6 @@ class Index:
         IndexLockedError
             Another writer was at work for `wait` seconds.
         """
-        _refuse_newer(self._home)
         return Writer(self._home, wait)
 
     @property
@@ -289,13 +275,3 @@ class Index:
     def verify(self) -> list[str]:
         """Check every vector, row and checksum; one line for each thing that is wrong."""
         return verify(self.path)
-
-
-def _refuse_newer(home: Home) -> None:
-    """Raise IndexMismatchError if the index has a newer format than this rvcnn reads."""
-    with told(home):
-        text = manifest.read_text(home.location)
-    # The database holds the manifest too: of a damaged file, `verify` tells.
-    with suppress(IndexDamagedError):
-        if text is not None:
-            manifest.parse(text, home)

@@ -10,7 +10,6 @@ from urllib.parse import quote
 from rvcnn.index import seal
 from rvcnn.index.files import DATABASE, Home, damaged, sync_folder
 from rvcnn.index.items import fact_sum
-from rvcnn.index.manifest import Manifest
 
 _BUSY_SECONDS = 30.0
 
@@ -57,11 +56,11 @@ class State(NamedTuple):
     rows: int
 
 
-def create(home: Home, manifest: Manifest) -> None:
-    """Make an empty database, in place of any other, complete or not at all."""
+def create(home: Home, state: State) -> None:
+    """Make a database without items, in place of any other, complete or not at all."""
     temporary = home.location / (DATABASE + ".new")
     with closing(create_aside(temporary)) as connection:
-        write_state(connection, State(manifest.to_text(), 1, 0, 0))
+        write_state(connection, state)
         connection.execute("COMMIT")
     put_in_place(temporary, home.location / DATABASE)
 

@@ -97,20 +97,17 @@ def above(
 
 def _blocks(vectors, queries, metric, rank):
     """Yield, block by block: the first row, which rows may be found (or None: all), the bounds."""
+    from rvcnn.kernels import dot_products  # brings in numba
+
     size = max(1, min(_MOST_ROWS, _BLOCK_SCORES // len(queries), len(vectors)))
     dots = np.empty(len(queries) * size, np.float32)
     bounds_of = BOUNDS[metric]
     for start in range(0, len(vectors), size):
         block = vectors[start : start + size]
         out = dots[: len(queries) * len(block)].reshape(len(queries), len(block))
-        dot_products(out, queries, block)
+        dot_products(queries, block, out)
         found = rank[start : start + size] >= 0
         yield start, None if found.all() else found, bounds_of(out, queries, block)
-
-
-def dot_products(out: np.ndarray, queries: np.ndarray, vectors: np.ndarray) -> None:
-    """Fill `out` (Q, N) with the dot products of (Q, D) and (N, D)."""
-    np.matmul(queries, vectors.T, out=out)
 
 
 class _Best:

@@ -1,6 +1,4 @@
-"""Writing to the disk so that a crash at any moment leaves the old or the new, and saying what
-went wrong.
-"""
+"""Writing so that a crash at any moment leaves the old or the new, and saying what went wrong."""
 
 import os
 import sqlite3
@@ -74,7 +72,8 @@ def told(home: Home) -> Iterator[None]:
 
 def damaged(home: Home, what: str) -> IndexDamagedError:
     return IndexDamagedError(
-        f"the index of {home.root} is damaged ({what}): `rvcnn verify --repair {home.root}` mends it"
+        f"the index of {home.root} is damaged ({what}): "
+        f"`rvcnn verify --repair {home.root}` mends it"
     )
 
 

@@ -6,12 +6,13 @@ version of rvcnn that cannot read the database, and for mending one that is dama
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rvcnn.errors import IndexDamagedError, IndexMismatchError, UsageError
-from rvcnn.index.files import Home, write_whole
+from rvcnn.index.files import Home, told, write_whole
 
 NAME = "manifest.json"
 FORMAT = "rvcnn index"
@@ -44,13 +45,31 @@ class Manifest:
         return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
-def make(dim: int, metric: str, description: Mapping[str, Any] | None, root: str | None = None):
+def make(
+    dim: int, metric: str, description: Mapping[str, Any] | None, root: str | None = None
+) -> Manifest:
     """Return a checked manifest."""
     if isinstance(dim, bool) or int(dim) != dim or dim < 1:
         raise UsageError(f"dim is a whole number of at least 1, not {dim!r}")
     if metric not in METRICS:
         raise UsageError(f"unknown metric {metric!r}: one of {', '.join(METRICS)}")
     return Manifest(int(dim), metric, plain_json(description or {}), root)
+
+
+def at_home(manifest: Manifest, home: Home) -> Manifest:
+    """Return a manifest that names its folder if it lies elsewhere."""
+    elsewhere = home.location.parent != home.root
+    return replace(manifest, root=str(home.root) if elsewhere else None)
+
+
+def refuse_newer(home: Home) -> None:
+    """Raise IndexMismatchError if the index has a newer format than this rvcnn reads."""
+    with told(home):
+        text = read_text(home.location)
+    # The database holds the manifest too: of a damaged file, `verify` tells.
+    with suppress(IndexDamagedError):
+        if text is not None:
+            parse(text, home)
 
 
 def plain_json(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,4 +122,4 @@ def read_text(location: Path) -> str | None:
 
 
 def write(location: Path, manifest: Manifest) -> None:
-    write_whole(location / NAME, manifest.to_text().encode("utf-8"))
+    write_whole(location / NAME, manifest.to_text().encode("ascii"))

@@ -1,7 +1,6 @@
 """Mending a damaged index: what is sound stays, the rest is left for the next update to embed."""
 
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from rvcnn.index.files import DATABASE, Home, told
 from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum, vector_sum
 from rvcnn.index.locate import existing_home
 from rvcnn.index.lock import WriterLock
-from rvcnn.index.vectors import file_name, map_file
+from rvcnn.index.vectors import file_name, generation_of, map_file
 
 _STATUS = FACTS.index("status")
 _SUM = FACTS.index("vector_sum")
@@ -116,8 +115,8 @@ def _live_generation(home: Home, state: database.State | None) -> int:
     if state is not None:
         return state.generation
     # At most one file is there but for a crash; the checksums tell what belongs to the items.
-    numbers = [re.fullmatch(r"vectors\.(\d+)\.f32", path.name) for path in home.location.iterdir()]
-    return max((int(found[1]) for found in numbers if found), default=0)
+    numbers = [generation_of(path) for path in home.location.iterdir()]
+    return max((n for n in numbers if n is not None), default=0)
 
 
 def _read_vectors(home: Home, generation: int, dim: int) -> np.ndarray:

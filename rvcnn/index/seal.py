@@ -1,5 +1,4 @@
-"""The seal: a digest of the whole database, so that `verify` finds a changed byte even where no
-row lies.
+"""The seal: a digest of the whole database, for changed bytes where no row lies.
 
 A writer breaks it before its first change and puts it back when it has closed the database in good
 order. Where there is none, a writer died or a reader was in the way: nothing is wrong then, and

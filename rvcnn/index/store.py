@@ -31,6 +31,7 @@ class Store:
     """
 
     def __init__(self, home: Home, wait: float):
+        manifest.refuse_newer(home)
         self.home = home
         self.guard = threading.RLock()
         self.connection = None

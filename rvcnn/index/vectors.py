@@ -4,6 +4,7 @@ A compaction makes a new file, so that whoever has the old one mapped is not dis
 """
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,12 @@ _CHUNK = 1 << 14
 
 def file_name(generation: int) -> str:
     return f"vectors.{generation}.f32" if generation else "vectors.f32"
+
+
+def generation_of(path: Path) -> int | None:
+    """Return the generation of a vectors file, None for any other file."""
+    found = re.fullmatch(r"vectors(?:\.(\d+))?\.f32", path.name)
+    return found and int(found[1] or 0)
 
 
 def map_rows(home: Home, generation: int, rows: int, dim: int) -> np.ndarray:

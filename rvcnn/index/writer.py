@@ -170,9 +170,8 @@ class Writer:
         with self._store.changing():
             connection = self._store.connection
             connection.executemany(_BURY, encoded)
-            return max(
-                0, connection.executemany("DELETE FROM items WHERE id = ?", encoded).rowcount
-            )
+            deleted = connection.executemany("DELETE FROM items WHERE id = ?", encoded)
+            return max(0, deleted.rowcount)
 
     def rename(self, old: str, item: Item) -> None:
         """Let the item `old` become `item`, with the vector, metadata and date that it has.
@@ -229,9 +228,12 @@ class Writer:
         return found
 
     def count(self) -> int:
-        """Return how many items there are, with a vector or without."""
+        """Return how many items have a vector or are to get one again."""
         with self._store.guard, told(self._store.home):
-            return self._store.connection.execute("SELECT count(*) FROM items").fetchone()[0]
+            found = self._store.connection.execute(
+                "SELECT count(*) FROM items WHERE status != ?", (Status.FAILED,)
+            )
+            return found.fetchone()[0]
 
     def reset(self, manifest: Manifest) -> None:
         """Commit that no item has a vector any more, and what the new ones are going to be.

@@ -1,0 +1,94 @@
+"""The index that a folder's images go to: found, made, or refused because it is another model's."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rvcnn.errors import IndexDamagedError, IndexMismatchError, UsageError
+from rvcnn.index import Writer, find_index
+from rvcnn.index.create import create_index, replace_index
+from rvcnn.index.files import Home
+from rvcnn.index.locate import existing_home
+from rvcnn.index.manifest import Manifest, make
+
+if TYPE_CHECKING:
+    from rvcnn.embedder import Embedder
+
+METRIC = "cosine"
+
+
+def existing_folder(root: str | os.PathLike) -> Path:
+    """Return a folder as it is on the disk, links resolved."""
+    if os.path.isdir(root):
+        return Path(os.path.realpath(root))
+    what = "it is a file" if os.path.exists(root) else "there is none"
+    raise UsageError(f"no folder at {os.fspath(root)}: {what}")
+
+
+def home_for(folder: Path, embedder: "Embedder", wait: float) -> Home:
+    """Return where the index at or above a folder is; without one, make it in the folder."""
+    root = find_index(folder)
+    if root is not None:
+        return existing_home(root)
+    return create_index(folder, embedder.dim, METRIC, embedder.describe(), wait, exist_ok=True)
+
+
+def open_writer(home: Home, embedder: "Embedder", rebuild: bool, wait: float) -> Writer:
+    """Open an index for this embedder.
+
+    With `rebuild`, one that is damaged or newer is replaced; one of another model is left to be
+    reset.
+
+    Raises
+    ------
+    IndexMismatchError
+        It is another model's.
+    """
+    try:
+        writer = Writer(home, wait)
+    except (IndexDamagedError, IndexMismatchError):
+        if not rebuild:
+            raise
+        replace_index(home, make(embedder.dim, METRIC, embedder.describe()), wait)
+        writer = Writer(home, wait)
+    if not rebuild and not is_of(writer.manifest, embedder):
+        have, want = writer.manifest, manifest_of(writer.manifest, embedder)
+        writer.close()
+        raise IndexMismatchError(
+            f"the index of {home.root} was made by {_name(have, want)}, which is not "
+            f"{_name(want, have)}: use that model, or make the index anew with "
+            f"`rvcnn embed --rebuild {home.root}`"
+        )
+    return writer
+
+
+def manifest_of(old: Manifest, embedder: "Embedder") -> Manifest:
+    """Return the manifest for this embedder's vectors in the place of `old`."""
+    new = make(embedder.dim, METRIC, embedder.describe())
+    return replace(new, root=old.root)
+
+
+def is_of(manifest: Manifest, embedder: "Embedder") -> bool:
+    return manifest == manifest_of(manifest, embedder)
+
+
+def _name(manifest: Manifest, other: Manifest) -> str:
+    """Name what made an index: the model, and in what else it differs from another one."""
+    description = manifest.description
+    facts = {**description, "dimension": manifest.dimension, "metric": manifest.metric}
+    others = {**other.description, "dimension": other.dimension, "metric": other.metric}
+    different = ", ".join(
+        f"{key.replace('_', ' ')} {_short(value)}"
+        for key, value in facts.items()
+        if key != "model" and value != others.get(key)
+    )
+    return f"{description.get('model', 'no model')}" + (f" ({different})" if different else "")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_short(inner)}" for key, inner in value.items())
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
