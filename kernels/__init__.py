@@ -3,8 +3,9 @@
 The functions here work on arrays; ``rvcnn.kernels.reference`` has each in plain NumPy, float64.
 """
 
+from ._divide import divide
 from ._jit import FAMILIES
-from ._program import At, Call, Map, Program, run
+from ._program import BARRIER, At, Call, Map, Program, run
 from ._target import assembly, cache_dir, lanes, target
 from .activation import FUSED
 from .conv import Window
@@ -25,6 +26,7 @@ from .functional import (
 )
 
 __all__ = [
+    "BARRIER",
     "FAMILIES",
     "FUSED",
     "At",
@@ -40,6 +42,7 @@ __all__ = [
     "cache_dir",
     "conv2d",
     "depthwise_conv2d",
+    "divide",
     "dot_products",
     "global_avg_pool",
     "l2_normalize",

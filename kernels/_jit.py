@@ -95,6 +95,7 @@ class Kernel:
 
     Attributes
     ----------
+    family : Family
     name : str
         ``<dtype>_<op>_<tile>__v<lanes>``.
     constants : dict of str to int
@@ -103,11 +104,12 @@ class Kernel:
         Kind of each parameter, in the descriptor's order.
     """
 
-    def __init__(self, template, name, constants):
+    def __init__(self, family, name, constants):
+        self.family = family
         self.name = name
         self.constants = constants
-        self.parameters = dict(template.__annotations__)
-        self._template = template
+        self.parameters = dict(family.template.__annotations__)
+        self._template = family.template
         self._compiled = None
 
     def __repr__(self):
@@ -161,29 +163,39 @@ FAMILIES = {}
 
 
 class Family:
-    """A kernel template; called with its constants it gives the :class:`Kernel`."""
+    """A kernel template; called with its constants it gives the :class:`Kernel`.
 
-    def __init__(self, template, pattern):
+    Attributes
+    ----------
+    work : callable
+        Operations on one lane that a call does, from its arguments and constants by name.
+    axes : tuple of Axis
+        Loops along which a call can be divided.
+    """
+
+    def __init__(self, template, pattern, work, axes):
         self.name = template.__name__
         self.__doc__ = template.__doc__
         self.template = template
         self.pattern = pattern
+        self.work = work
+        self.axes = axes
         self.kernels = {}
 
     def __call__(self, **constants):
         name = self.pattern.format(**constants)
         if name not in self.kernels:
-            self.kernels.setdefault(name, Kernel(self.template, name, constants))
+            self.kernels.setdefault(name, Kernel(self, name, constants))
         return self.kernels[name]
 
 
-def kernel(pattern):
+def kernel(pattern, work=lambda values: 0, axes=()):
     """Declare a kernel template; ``pattern`` names its expansions, as ``f32_relu__v{LANES}``."""
 
     def declare(template):
         if template.__name__ in FAMILIES:
             raise ValueError(f"two kernels are called {template.__name__}")
-        return FAMILIES.setdefault(template.__name__, Family(template, pattern))
+        return FAMILIES.setdefault(template.__name__, Family(template, pattern, work, axes))
 
     return declare
 

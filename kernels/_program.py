@@ -1,6 +1,7 @@
 """Programs: kernel calls one after another, run without the interpreter and without the GIL."""
 
 import ctypes
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,10 @@ class Call(NamedTuple):
     args: tuple
 
 
+BARRIER = None
+"""Among calls: what follows reads what stands before."""
+
+
 @intrinsic
 def _call_address(typingctx, address, argument):
     def codegen(context, builder, sig, args):
@@ -67,6 +72,27 @@ def _call_address(typingctx, address, argument):
     return types.void(types.int64, types.int64), codegen
 
 
+@intrinsic
+def _fetch_add(typingctx, words, index, amount):
+    """Atomically add to ``words[index]``; the value before."""
+
+    def codegen(context, builder, sig, args):
+        place = builder.gep(args[0], [args[1]])
+        return builder.atomic_rmw("add", place, args[2], "seq_cst")
+
+    return types.int64(words, types.int64, types.int64), codegen
+
+
+@intrinsic
+def _peek(typingctx, words, index):
+    """Atomically read ``words[index]``."""
+
+    def codegen(context, builder, sig, args):
+        return builder.load_atomic(builder.gep(args[0], [args[1]]), "seq_cst", 8)
+
+    return types.int64(words, types.int64), codegen
+
+
 @kernel("walk")
 def walk(program: I64, calls: int):
     """Call ``calls`` kernels; ``program`` holds pairs of kernel address, descriptor address."""
@@ -74,12 +100,65 @@ def walk(program: I64, calls: int):
         _call_address(program[2 * i], program[2 * i + 1])
 
 
+_INSIDE, _CLOSED, _TAKEN, _DONE, _STAGE = 0, 16, 0, 16, 32
+"""Words of the shared state, two cache lines apart so that threads do not disturb each other."""
+
+
+@kernel("walk_together")
+def walk_together(program: I64, ends: I64, stages: int, state: I64, leader: int, give_way: int):
+    """Share a program's calls with the other threads that run this at the same time.
+
+    Any thread takes the next call of a stage; nobody enters the next stage before all calls of
+    this one are done. Helpers may come late, leave early or not come at all. ``ends`` holds the
+    index past each stage's last call, ``state`` 32 words and 32 more for each stage. ``give_way``
+    is the address of a function that lets another thread run. The leader opens the program, closes
+    it, and leaves last, so that no helper is inside between two runs.
+    """
+    if leader:
+        for s in range(stages):
+            for place in range(32 * (s + 1), 32 * (s + 2), 16):
+                _fetch_add(state, place, -_peek(state, place))
+        _fetch_add(state, _CLOSED, -1)
+    else:
+        _fetch_add(state, _INSIDE, 1)
+    if _peek(state, _CLOSED) == 0:
+        first = 0
+        for s in range(stages):
+            count = ends[s] - first
+            stage = _STAGE * (s + 1)
+            i = _fetch_add(state, stage + _TAKEN, 1)
+            while i < count:
+                _call_address(program[2 * (first + i)], program[2 * (first + i) + 1])
+                _fetch_add(state, stage + _DONE, 1)
+                i = _fetch_add(state, stage + _TAKEN, 1)
+            spins = 0
+            while _peek(state, stage + _DONE) < count:
+                spins += 1
+                if spins > 2000:
+                    _call_address(give_way, 0)
+            first = ends[s]
+    if leader:
+        _fetch_add(state, _CLOSED, 1)
+        while _peek(state, _INSIDE) > 0:
+            _call_address(give_way, 0)
+    else:
+        _fetch_add(state, _INSIDE, -1)
+
+
+def _give_way():
+    if sys.platform == "win32":
+        return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value
+    return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
+
+
 class Program:
-    """Kernel calls laid out in memory, ready to run.
+    """Kernel calls laid out in memory: ``run()`` runs them in order and holds no GIL.
 
     Parameters
     ----------
-    calls : sequence of Call
+    calls : sequence of Call or BARRIER
+        In order. Where threads share a program, calls without a barrier between them may run at
+        the same time.
     buffers : mapping, optional
         The array behind each of a plan's symbols. A symbol without one must be pointed at an array
         before the program runs.
@@ -89,20 +168,24 @@ class Program:
         self._buffers = dict(buffers or {})
         self._keep = []
         self._open = {}
-        starts, words = [], []
-        for call in calls:
+        kernels, starts, words, ends = [], [], [], []
+        for call in (*calls, BARRIER):
+            if call is BARRIER:
+                ends.append(len(starts))
+                continue
+            kernels.append(call.kernel)
             starts.append(len(words))
             for kind, value in zip(call.kernel.parameters.values(), call.args, strict=True):
                 words.append(self._word(kind, value, len(words)))
         self._words = np.array(words, np.int64)
         base = address_of(self._words)
         self._program = np.array(
-            [[c.kernel.address, base + 8 * s] for c, s in zip(calls, starts, strict=True)],
-            np.int64,
+            [[k.address, base + 8 * s] for k, s in zip(kernels, starts, strict=True)], np.int64
         ).reshape(-1)
-        self._descriptor = np.array([address_of(self._program), len(calls)], np.int64)
-        self._argument = address_of(self._descriptor)
-        self._walk = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(walk().address)
+        self._ends = np.unique(np.array([e for e in ends if e], np.int64))
+        self._state = np.zeros(_STAGE * (len(self._ends) + 1), np.int64)
+        self._state[_CLOSED] = 1
+        self.run = _Entry(walk(), [address_of(self._program), len(kernels)])
 
     def _word(self, kind, value, index):
         if kind in (int, float):
@@ -127,9 +210,28 @@ class Program:
         for index, offset in self._open[symbol]:
             self._words[index] = base + offset * array.itemsize
 
-    def run(self):
-        """Run all calls in order, in one call that holds no GIL."""
-        self._walk(self._argument)
+    def together(self):
+        """Two functions for a run that threads share: one leads, any number of others help.
+
+        The leader's returns when everything is computed; a helper's takes part while the leader's
+        runs, and returns at once where it does not.
+        """
+        shared = [address_of(a) for a in (self._program, self._ends, self._state)]
+        shared.insert(2, len(self._ends))
+        entries = [_Entry(walk_together(), [*shared, role, _give_way()]) for role in (1, 0)]
+        return tuple(entries)
+
+
+class _Entry:
+    """A kernel with its descriptor, callable without holding the GIL."""
+
+    def __init__(self, kernel, words):
+        self._words = np.array(words, np.int64)
+        self._argument = address_of(self._words)
+        self._function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(kernel.address)
+
+    def __call__(self):
+        self._function(self._argument)
 
 
 def run(calls):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import igemm
+from ._program import BARRIER
 from .activation import FUSED
 from .dwconv import depthwise
 from .elementwise import activate, add
@@ -80,9 +81,9 @@ def convolution(
     else:
         calls = _grouped(out, first, weights, bias, window, groups, fused, fused_residual)
     if fused != activation:
-        calls += activate(out, out, activation, slope)
+        calls += [BARRIER, *activate(out, out, activation, slope)]
         if residual is not None:
-            calls += add(out, out, residual)
+            calls += [BARRIER, *add(out, out, residual)]
     return calls
 
 

@@ -1,13 +1,29 @@
 """Depthwise convolution: one filter a channel."""
 
 from . import _cover
+from ._divide import Axis
 from ._jit import F32, kernel, unroll
 from ._program import At, Call
 from ._simd import fma, load, store
 from .activation import FUSED, GATE, NONE, clip_curve
 
 
-@kernel("f32_dwconv_{KH}x{KW}s{STRIDE}_{TW}x{LANES}__v{LANES}")
+@kernel(
+    "f32_dwconv_{KH}x{KW}s{STRIDE}_{TW}x{LANES}__v{LANES}",
+    work=lambda v: v["channels"] * v["rows"] * v["tiles"] * v["TW"] * v["KH"] * v["KW"],
+    axes=(
+        Axis(
+            "channels",
+            "LANES",
+            lambda v, c: dict.fromkeys(("out", "x", "weights", "bias"), c),
+        ),
+        Axis(
+            "rows",
+            "",
+            lambda v, y: {"out": y * v["out_row"], "x": y * v["STRIDE"] * v["x_row"]},
+        ),
+    ),
+)
 def f32_dwconv(
     out: F32,
     x: F32,

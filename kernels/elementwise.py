@@ -3,13 +3,30 @@
 import numpy as np
 
 from . import _cover
+from ._divide import Axis
 from ._jit import F32, U8, kernel
 from ._program import At, Call
 from ._simd import load, load_u8, store
 from .activation import FUSED, GATE, clip_curve, leaky_relu, sigmoid
 
 
-@kernel("f32_clip_curve__v{LANES}")
+def _rows_of(*maps):
+    return (Axis("rows", "", lambda v, y: {m: y * v[f"{m}_row"] for m in maps}),)
+
+
+def _values_of(*maps):
+    return (*_rows_of(*maps), Axis("length", "LANES", lambda v, i: dict.fromkeys(maps, i)))
+
+
+def _along_rows(v):
+    return v["rows"] * v["length"]
+
+
+def _over_pixels(v):
+    return v["rows"] * v["pixels"] * v["channels"]
+
+
+@kernel("f32_clip_curve__v{LANES}", _along_rows, _values_of("out", "x"))
 def f32_clip_curve(
     out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, mode: int, curve: F32
 ):
@@ -21,7 +38,7 @@ def f32_clip_curve(
             store(out, y * out_row + i, c * g if mode == GATE else g)
 
 
-@kernel("f32_sigmoid__v{LANES}")
+@kernel("f32_sigmoid__v{LANES}", _along_rows, _values_of("out", "x"))
 def f32_sigmoid(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, gate: int):
     """Sigmoid, times ``x`` if ``gate`` (SiLU); ``out`` may be ``x``."""
     for y in range(rows):
@@ -31,7 +48,7 @@ def f32_sigmoid(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: i
             store(out, y * out_row + i, c * g if gate else g)
 
 
-@kernel("f32_leaky_relu__v{LANES}")
+@kernel("f32_leaky_relu__v{LANES}", _along_rows, _values_of("out", "x"))
 def f32_leaky_relu(
     out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, slope: float
 ):
@@ -41,7 +58,7 @@ def f32_leaky_relu(
             store(out, y * out_row + i, leaky_relu(load(x, y * x_row + i, LANES), slope))
 
 
-@kernel("f32_copy__v{LANES}")
+@kernel("f32_copy__v{LANES}", _along_rows, _values_of("out", "x"))
 def f32_copy(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int):
     """Copy ``rows`` rows of ``length`` values."""
     for y in range(rows):
@@ -49,7 +66,7 @@ def f32_copy(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int)
             store(out, y * out_row + i, load(x, y * x_row + i, LANES))
 
 
-@kernel("f32_add__v{LANES}")
+@kernel("f32_add__v{LANES}", _along_rows, _values_of("out", "a", "b"))
 def f32_add(out: F32, a: F32, b: F32, rows: int, length: int, out_row: int, a_row: int, b_row: int):
     """``a + b``; ``out`` may be either."""
     for y in range(rows):
@@ -58,7 +75,7 @@ def f32_add(out: F32, a: F32, b: F32, rows: int, length: int, out_row: int, a_ro
             store(out, y * out_row + i, total)
 
 
-@kernel("f32_scale__v{LANES}")
+@kernel("f32_scale__v{LANES}", _over_pixels, _rows_of("out", "x"))
 def f32_scale(
     out: F32,
     x: F32,
@@ -79,7 +96,7 @@ def f32_scale(
                 store(out, y * out_row + p * out_step + c, v * load(scale, c, LANES))
 
 
-@kernel("f32_scale_shift__v{LANES}")
+@kernel("f32_scale_shift__v{LANES}", _over_pixels, _rows_of("out", "x"))
 def f32_scale_shift(
     out: F32,
     x: F32,
@@ -101,7 +118,7 @@ def f32_scale_shift(
                 store(out, y * out_row + p * out_step + c, v + load(shift, c, LANES))
 
 
-@kernel("u8_scale_shift__v{LANES}")
+@kernel("u8_scale_shift__v{LANES}", _along_rows, _rows_of("out", "x"))
 def u8_scale_shift(
     out: F32, x: U8, scale: F32, shift: F32, rows: int, length: int, out_row: int, x_row: int
 ):

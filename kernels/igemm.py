@@ -10,13 +10,30 @@ import numpy as np
 
 from . import _target
 from ._cover import overlapping
+from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
 from ._program import At, Call
 from ._simd import broadcast, fma, load, store
 from .activation import FUSED, GATE, NONE, clip_curve
 
 
-@kernel("f32_igemm_{MR}x{NR}__v{LANES}")
+def _later_rows(v, r):
+    """A run of pixels that starts ``r`` later: as many steps, and a skip for each row's end."""
+    wraps, column = divmod(v["column"] + r, v["width"])
+    shift = {m: r * v[f"{m}_step"] + wraps * v[f"{m}_skip"] for m in ("x", "out", "residual")}
+    return shift | {"column": column - v["column"]}
+
+
+def _later_panels(v, j):
+    n = j * v["NR"]
+    return {"out": n, "bias": n, "residual": n, "weights": n * v["segments"] * v["length"]}
+
+
+@kernel(
+    "f32_igemm_{MR}x{NR}__v{LANES}",
+    work=lambda v: v["rows"] * v["panels"] * v["NR"] * v["segments"] * v["length"],
+    axes=(Axis("rows", "MR", _later_rows), Axis("panels", "", _later_panels)),
+)
 def f32_igemm(
     out: F32,
     x: F32,

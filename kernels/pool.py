@@ -1,12 +1,19 @@
 """Pooling."""
 
 from . import _cover
+from ._divide import Axis
 from ._jit import F32, kernel
 from ._program import Call
 from ._simd import load, maximum, splat, store
 
+_CHANNELS = Axis("channels", "LANES", lambda v, c: {"out": c, "x": c})
 
-@kernel("f32_global_avg_pool__v{LANES}")
+
+@kernel(
+    "f32_global_avg_pool__v{LANES}",
+    work=lambda v: v["rows"] * v["pixels"] * v["channels"],
+    axes=(_CHANNELS,),
+)
 def f32_global_avg_pool(
     out: F32, x: F32, rows: int, pixels: int, channels: int, x_row: int, x_step: int
 ):
@@ -25,7 +32,11 @@ def f32_global_avg_pool(
         store(out, c, total / splat(rows * pixels, LANES))
 
 
-@kernel("f32_pool__v{LANES}")
+@kernel(
+    "f32_pool__v{LANES}",
+    work=lambda v: v["out_rows"] * v["out_columns"] * v["kernel_y"] * v["kernel_x"] * v["channels"],
+    axes=(_CHANNELS,),
+)
 def f32_pool(
     out: F32,
     x: F32,

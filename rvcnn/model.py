@@ -71,7 +71,8 @@ def create_model(
         Scale embeddings to unit length; by default, what the file says, else no.
     precision : {"fp32"}
     threads : int
-        Images computed at once; 0 for all the CPUs this process may use.
+        Threads that share the images of a batch, or one image where a batch has fewer images than
+        that; 0 for all the CPUs this process may use.
     seed : int
         Of random weights.
 
@@ -202,7 +203,11 @@ class Model:
         x = self._images(x)
         plan = self.plan(x.shape[1:3])
         out = np.empty((len(x), self.dim), np.float32)
-        for i, (row,) in enumerate(self._map(plan.run, x)):
+        if len(x) < self.threads:
+            rows = (plan.run(image, self.threads) for image in x)
+        else:
+            rows = self._map(plan.run, x)
+        for i, (row,) in enumerate(rows):
             out[i] = row.reshape(-1)
         return out
 
@@ -255,8 +260,6 @@ class Model:
             return self._plans[key]
 
     def _map(self, function, items):
-        if self.threads == 1 or len(items) == 1:
-            return map(function, items)
         return ordered_map(function, items, self.threads, 2 * self.threads)
 
     def _images(self, x):

@@ -1,14 +1,15 @@
 """From a graph and an input size to a flat program of kernel calls over one arena."""
 
+import functools
 from collections import deque
 
 import numpy as np
 
 from .arena import ALIGNMENT, Lifetime, arrange
 from .graph import INPUT, Graph
-from .kernels import Map, Program, elementwise
-from .kernels._program import At, Call
+from .kernels import BARRIER, At, Call, Map, Program, divide, elementwise
 from .ops.base import NO_BORDER, Shape
+from .team import team_of
 
 ARENA, IMAGE = "arena", "image"
 
@@ -64,7 +65,7 @@ class Plan:
 
     Attributes
     ----------
-    calls : tuple of Call
+    calls : tuple of Call and BARRIER
         The program, its buffers still symbols.
     arena_size : int
         float32 elements of one workspace.
@@ -86,12 +87,12 @@ class Plan:
         else:
             calls += elementwise.normalise_u8(maps[INPUT], image, *pixels)
         for node in graph.nodes:
-            calls += layouts[node.name].zero_border(offsets[node.name])
+            calls += [BARRIER, *layouts[node.name].zero_border(offsets[node.name])]
             inputs = (maps[i] for i in node.inputs)
             calls += node.op.lower(node.params, maps[node.name], *inputs)
         self.calls = tuple(calls)
         self.outputs = [maps[name] for name in graph.outputs]
-        self._idle = deque()
+        self._idle = {}
 
     def _layouts(self, graph):
         """Layout of every map: the widest border that any of its readers wants."""
@@ -117,43 +118,60 @@ class Plan:
 
     def kernels(self):
         """The distinct kernels this plan calls."""
-        return list({call.kernel.name: call.kernel for call in self.calls}.values())
+        calls = [call for call in self.calls if call is not BARRIER]
+        return list({call.kernel.name: call.kernel for call in calls}.values())
 
-    def workspace(self):
-        """Memory for one run at a time."""
-        return Workspace(self)
+    def divided(self, threads):
+        """The calls, the larger ones divided for so many threads."""
+        if threads == 1:
+            return self.calls
+        pieces = []
+        for call in self.calls:
+            pieces += [call] if call is BARRIER else divide(call, threads)
+        return pieces
 
-    def run(self, image):
+    def workspace(self, threads=1):
+        """Memory for one run at a time, on one or several threads."""
+        return Workspace(self, threads)
+
+    def run(self, image, threads=1):
         """Results for one image.
 
         Parameters
         ----------
         image : ndarray
             (H, W, 3), C-contiguous, of the plan's shape and dtype.
+        threads : int
+            Threads that compute this image together; the result does not depend on it.
 
         Returns
         -------
         list of ndarray
             A float32 (H, W, C) copy of each output.
         """
+        idle = self._idle.setdefault(threads, deque())
         try:
-            workspace = self._idle.pop()
+            workspace = idle.pop()
         except IndexError:
-            workspace = self.workspace()
+            workspace = self.workspace(threads)
         results = workspace.run(image)
-        self._idle.append(workspace)
+        idle.append(workspace)
         return results
 
 
 class Workspace:
     """The memory of one run: the arena and the program that points into it."""
 
-    def __init__(self, plan):
+    def __init__(self, plan, threads=1):
         block = np.empty(plan.arena_size + ALIGNMENT, np.float32)
         start = -(block.__array_interface__["data"][0] // 4) % ALIGNMENT
         self.arena = block[start : start + plan.arena_size]
         self._plan = plan
-        self._program = Program(plan.calls, {ARENA: self.arena})
+        self._program = Program(plan.divided(threads), {ARENA: self.arena})
+        if threads == 1:
+            self._start = self._program.run
+        else:
+            self._start = functools.partial(team_of(threads).run, *self._program.together())
 
     def run(self, image):
         """As :meth:`Plan.run`; not for two threads at once."""
@@ -165,7 +183,7 @@ class Workspace:
             )
         image = np.ascontiguousarray(image)
         self._program.point(IMAGE, image)
-        self._program.run()
+        self._start()
         return [self._read(m) for m in plan.outputs]
 
     def _read(self, m):
