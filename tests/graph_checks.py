@@ -1,0 +1,132 @@
+"""How the engine's tests build graphs, run them in float64, and judge what a plan computes."""
+
+from dataclasses import replace
+
+import numpy as np
+from kernels_checks import EPS, assert_within, rounding_bound
+from kernels_problems import STEEPEST, activation_bound
+
+from rvcnn import ops
+from rvcnn.graph import INPUT, Graph, Node
+from rvcnn.kernels import reference
+from rvcnn.plan import Plan
+
+
+def layers(*rows, outputs=None):
+    """Make a graph of rows (name, op, input names...); the last layer is the output if none is."""
+    nodes = tuple(Node(name, op, tuple(inputs) or (INPUT,)) for name, op, *inputs in rows)
+    return Graph(nodes, tuple(outputs or [nodes[-1].name]))
+
+
+def random_tensors(graph, seed=0):
+    """Draw every parameter; batch normalisation's statistics are anything but the identity."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for key, shape in graph.parameters().items():
+        if key.endswith("running_var"):
+            values = rng.uniform(0.3, 3.0, shape)
+        elif len(shape) == 1 and key.endswith(".weight"):
+            values = rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)
+        elif len(shape) == 1:
+            values = rng.standard_normal(shape) * 0.3
+        else:
+            values = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
+        tensors[key] = values.astype(np.float32)
+    return tensors
+
+
+def bound_to_random(graph, seed=0):
+    """Return the graph with random parameters."""
+    return graph.bind(random_tensors(graph, seed))
+
+
+def image(seed, *shape):
+    """Draw a float32 input."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def run_reference(graph, x):
+    """Compute every layer in float64: {name: map}."""
+    values = {INPUT: np.asarray(x, np.float64)}
+    for node in graph.nodes:
+        values[node.name] = node.op.reference(node.params, *(values[i] for i in node.inputs))
+    return values
+
+
+def run_plan(graph, x):
+    """Compute the graph's outputs by a plan made for this input."""
+    return Plan(graph, x.shape).run(x)
+
+
+def with_all_outputs(graph):
+    """Return the graph with every layer an output, so that nothing is overwritten."""
+    return replace(graph, outputs=tuple(node.name for node in graph.nodes))
+
+
+def assert_every_layer(graph, x):
+    """Fail unless each layer, given what the plan itself fed it, is its reference to rounding.
+
+    Returns the plan's results by name.
+    """
+    plan = Plan(with_all_outputs(graph), x.shape)
+    results = dict(zip((n.name for n in graph.nodes), plan.run(x), strict=True))
+    results[INPUT] = x
+    for node in graph.nodes:
+        inputs = [results[i].astype(np.float64) for i in node.inputs]
+        want = node.op.reference(node.params, *inputs)
+        bound = error_bound(node, inputs, want)
+        assert_within(results[node.name], want, bound, f"{node.name} {node.op}")
+    return results
+
+
+def error_bound(node, inputs, want):
+    """How far float32 arithmetic may be off, output by output, from the operation's terms."""
+    return _BOUNDS[type(node.op)](node.op, node.params, inputs, want)
+
+
+def _products(op, params, inputs, want):
+    plain = replace(op, activation="identity")
+    if isinstance(op, ops.Conv2d):
+        plain = replace(plain, residual=False)
+    x, *residual = inputs
+    before = plain.reference(params, x)
+    magnitude = plain.reference({k: np.abs(v) for k, v in params.items()}, np.abs(x))
+    error = STEEPEST[op.activation] * rounding_bound(magnitude, params["weight"][0].size)
+    error += activation_bound(before, op.activation)
+    last = np.abs(want) + sum(np.abs(want - r) for r in residual)
+    return error + EPS * last
+
+
+def _activation(op, params, inputs, want):
+    return activation_bound(inputs[0], op.name) + EPS * np.abs(want)
+
+
+def _batch_norm(op, params, inputs, want):
+    deviation = np.sqrt(params["running_var"].astype(np.float64) + op.epsilon)
+    size = np.abs(inputs[0]) + np.abs(params["running_mean"])
+    return 4 * EPS * (size * np.abs(params["weight"]) / deviation + np.abs(params["bias"]))
+
+
+def _one_rounding(op, params, inputs, want):
+    return EPS * np.abs(want)
+
+
+def _mean(op, params, inputs, want):
+    size = reference.global_avg_pool(np.abs(inputs[0])).reshape(want.shape)
+    return rounding_bound(size, inputs[0][..., 0].size)
+
+
+def _length(op, params, inputs, want):
+    return rounding_bound(np.abs(want), want.size)
+
+
+_BOUNDS = {
+    ops.Conv2d: _products,
+    ops.Linear: _products,
+    ops.Activation: _activation,
+    ops.BatchNorm: _batch_norm,
+    ops.Add: _one_rounding,
+    ops.ScaleChannels: _one_rounding,
+    ops.GlobalAvgPool: _mean,
+    ops.L2Normalize: _length,
+}
