@@ -86,6 +86,7 @@ def main() -> None:
     if not paths:
         sys.exit(f"no photographs in {given.images}")
     embedder = rvcnn.Embedder(weights=given.weights, workers=1)
+    embedder.embed_one(paths[0])  # compiles the kernels where they are not cached yet
     resize = embedder.preprocess.resize
     full_times: list[tuple[float, float]] = []
     rows: dict[float, list[tuple]] = {margin: [] for margin in MARGINS}

@@ -77,9 +77,12 @@ def _grey(values: np.ndarray, transparent: np.ndarray | None = None) -> Image.Im
 
 
 def _from_16_bits(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.uint16)
-    # Equal to round(v / 257) for all 65536 values, without leaving 16 bits.
-    return ((values - (values >> 8) + 128) >> 8).astype(np.uint8)
+    # round(v / 257) in integers, in place: these images are large.
+    values = values.astype(np.uint32)
+    values *= 255
+    values += 32895
+    values >>= 16
+    return values.astype(np.uint8)
 
 
 def _from_integers(values: np.ndarray) -> np.ndarray:

@@ -22,8 +22,11 @@ INTERPOLATIONS = {
 _SUPPORT = {"nearest": 1, "bilinear": 1, "bicubic": 2, "lanczos": 3}
 
 # Pillow takes the window's corners as float32: beyond this ratio of the sides their rounding would
-# show, so the window's surroundings are cut out first.
+# show, unless the window is cut out first.
 _LONG_STRIP = 4
+
+# Above this many pixels Image.crop would raise what Image.MAX_IMAGE_PIXELS stands for.
+_MOST_TO_CUT = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,14 @@ class Preprocess:
             (crop, crop, 3) uint8, C-contiguous.
         """
         box = self._window(size or image.size, image.size)
-        if max(image.size) > _LONG_STRIP * min(image.size):
-            image, box = self._cut(image, box)
-        window = image.resize((self.crop, self.crop), INTERPOLATIONS[self.interpolation], box)
-        return np.array(window)
+        kind = INTERPOLATIONS[self.interpolation]
+        if image.height <= image.width <= _LONG_STRIP * image.height:
+            return np.array(image.resize((self.crop, self.crop), kind, box))
+        # Pillow 13 turns its two passes round for a box in an image that is high, which rounds
+        # otherwise than the whole image's resize does: so one call for each pass.
+        image, (left, top, right, bottom) = self._cut(image, box)
+        image = image.resize((self.crop, image.height), kind, (left, 0, right, image.height))
+        return np.array(image.resize((self.crop, self.crop), kind, (0, top, self.crop, bottom)))
 
     def _window(
         self, size: tuple[int, int], image_size: tuple[int, int]
@@ -143,6 +150,7 @@ class Preprocess:
     def _cut(
         self, image: Image.Image, box: tuple[float, float, float, float]
     ) -> tuple[Image.Image, tuple[float, float, float, float]]:
+        """Cut out the window with all that the filter reaches around it."""
         left, top, right, bottom = box
         reach = _SUPPORT[self.interpolation]
         across = math.ceil(reach * max(1, (right - left) / self.crop)) + 1
@@ -151,6 +159,8 @@ class Preprocess:
         y = max(0, math.floor(top) - down)
         far_x = min(image.width, math.ceil(right) + across)
         far_y = min(image.height, math.ceil(bottom) + down)
+        if (far_x - x) * (far_y - y) > _MOST_TO_CUT:
+            return image, box
         return image.crop((x, y, far_x, far_y)), (left - x, top - y, right - x, bottom - y)
 
     def normalise(self, pixels: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
