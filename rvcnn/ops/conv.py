@@ -40,6 +40,11 @@ class Conv2d(Op):
     activation: str = "identity"
     residual: bool = False
 
+    @property
+    def is_bare(self):
+        """Whether nothing is fused into it, so that what follows can be."""
+        return self.activation == "identity" and not self.residual
+
     def parameters(self):
         weight = (self.out_channels, self.in_channels // self.groups, *self.kernel)
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
@@ -108,6 +113,11 @@ class Linear(Op):
     in_features: int
     out_features: int
     activation: str = "identity"
+
+    @property
+    def is_bare(self):
+        """Whether nothing is fused into it, so that what follows can be."""
+        return self.activation == "identity"
 
     def parameters(self):
         return {"weight": (self.out_features, self.in_features), "bias": (self.out_features,)}

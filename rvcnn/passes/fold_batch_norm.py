@@ -14,6 +14,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
     for conv, norm in list(graph.chains()):
         if not (isinstance(conv.op, Conv2d) and isinstance(norm.op, BatchNorm)):
             continue
+        if not conv.op.is_bare:
+            continue
         scale, shift = norm.op.line(norm.params)
         params = {
             "weight": (conv.params["weight"] * scale[:, None, None, None]).astype("float32"),

@@ -9,7 +9,9 @@ from rvcnn.ops import Activation, Conv2d, Linear
 def fuse_activation(graph: Graph) -> Graph:
     """Let every convolution and linear layer apply the activation that alone follows it."""
     for layer, activation in list(graph.chains()):
-        if isinstance(layer.op, (Conv2d, Linear)) and isinstance(activation.op, Activation):
+        if not (isinstance(layer.op, (Conv2d, Linear)) and isinstance(activation.op, Activation)):
+            continue
+        if layer.op.is_bare:
             op = replace(layer.op, activation=activation.op.name)
             fused = Node(activation.name, op, layer.inputs, layer.params)
             graph = graph.fuse(layer, activation, fused)

@@ -11,6 +11,8 @@ def fuse_residual(graph: Graph) -> Graph:
     for conv, add in list(graph.chains()):
         if not (isinstance(conv.op, Conv2d) and isinstance(add.op, Add)):
             continue
+        if add not in graph.nodes:  # the other convolution that it sums has taken it in
+            continue
         others = [name for name in add.inputs if name != conv.name]
         if len(others) == 1 and conv.op.groups == 1 and not conv.op.residual:
             op = replace(conv.op, residual=True)
