@@ -7,8 +7,10 @@ calling one costs nanoseconds. All compiler flags of the project are in this fil
 """
 
 import ast
+import marshal
 import struct
 import threading
+from types import FunctionType
 
 import numba
 import numpy as np
@@ -124,19 +126,26 @@ class Kernel:
         return self._compiled
 
     def _compile(self):
-        function = _unroll.expand(
-            self._template,
-            self.name,
-            self.constants,
-            {f"_unpack_{kind.__name__}": convert for kind, convert in _UNPACK.items()},
-            self._unpack_descriptor,
-        )
+        unpack = {f"_unpack_{kind.__name__}": convert for kind, convert in _UNPACK.items()}
+        function = FunctionType(self._code(), {**self._template.__globals__, **unpack})
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(_target.cache_dir())
         try:
             return cfunc(_DESCRIPTOR, cache=True, **_FLAGS)(function)
         finally:
             numba.config.CACHE_DIR = before
+
+    def _code(self):
+        """The expanded template's code, kept beside the compiled kernel: unrolling takes time."""
+        path = _target.cache_dir() / f"{self.name}.code"
+        try:
+            return marshal.loads(path.read_bytes())
+        except (OSError, ValueError, EOFError, TypeError):
+            code = _unroll.expand(
+                self._template, self.name, self.constants, self._unpack_descriptor
+            )
+            _target.write_atomically(path, marshal.dumps(code))
+            return code
 
     def _unpack_descriptor(self, function):
         """Replace the parameters by one descriptor that the first statements take apart."""

@@ -185,7 +185,7 @@ class Program:
         self._ends = np.unique(np.array([e for e in ends if e], np.int64))
         self._state = np.zeros(_STAGE * (len(self._ends) + 1), np.int64)
         self._state[_CLOSED] = 1
-        self.run = _Entry(walk(), [address_of(self._program), len(kernels)])
+        self.run = Entry(walk(), [address_of(self._program), len(kernels)])
 
     def _word(self, kind, value, index):
         if kind in (int, float):
@@ -218,11 +218,11 @@ class Program:
         """
         shared = [address_of(a) for a in (self._program, self._ends, self._state)]
         shared.insert(2, len(self._ends))
-        entries = [_Entry(walk_together(), [*shared, role, _give_way()]) for role in (1, 0)]
+        entries = [Entry(walk_together(), [*shared, role, _give_way()]) for role in (1, 0)]
         return tuple(entries)
 
 
-class _Entry:
+class Entry:
     """A kernel with its descriptor, callable without holding the GIL."""
 
     def __init__(self, kernel, words):

@@ -133,6 +133,21 @@ def load_u8(typingctx, pointer, offset, lanes):
     return result(pointer, types.int64, lanes), codegen
 
 
+@intrinsic
+def store_u8(typingctx, pointer, offset, vector):
+    """Write lanes from 0 to 255 as uint8, rounded to the nearest, halves up."""
+
+    def codegen(context, builder, sig, args):
+        half = ir.Constant(args[2].type, [0.5] * vector.lanes)
+        wide = builder.fptosi(builder.fadd(args[2], half), ir.VectorType(_INT, vector.lanes))
+        narrow = builder.trunc(wide, ir.VectorType(ir.IntType(8), vector.lanes))
+        place = builder.store(narrow, _address(builder, args[0], args[1], vector.lanes))
+        place.align = 1
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector), codegen
+
+
 # --- arithmetic ---------------------------------------------------------------------------------
 
 

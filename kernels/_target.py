@@ -1,5 +1,6 @@
 """What the machine that kernels are compiled for can do, and where compiled kernels are kept."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -94,3 +95,12 @@ def cache_dir():
     except (OSError, RuntimeError):
         path = Path(tempfile.mkdtemp(prefix="rvcnn-kernels-"))
     return path
+
+
+def write_atomically(path, data):
+    """Write a file of the cache; whoever reads it meanwhile sees all of it or none."""
+    with contextlib.suppress(OSError):
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)

@@ -10,6 +10,7 @@ import ast
 import copy
 import inspect
 import textwrap
+import types
 
 
 class _Unroller(ast.NodeTransformer):
@@ -58,8 +59,8 @@ class _Unroller(ast.NodeTransformer):
         return ast.copy_location(ast.Name(name, node.ctx), node)
 
 
-def expand(template, name, constants, namespace, rewrite_signature):
-    """Expand ``template`` into a plain function called ``name``.
+def expand(template, name, constants, rewrite_signature):
+    """Expand ``template`` into the code of a plain function called ``name``.
 
     Parameters
     ----------
@@ -69,15 +70,13 @@ def expand(template, name, constants, namespace, rewrite_signature):
         Name of the new function, so that every expansion has its own entry in Numba's disk cache.
     constants : dict of str to int
         Names to replace by values.
-    namespace : dict
-        Names the function sees beside its module's.
     rewrite_signature : callable
         Receives the ``ast.FunctionDef`` and may change its arguments and prepend statements.
 
     Returns
     -------
-    function
-        Compiled under the template's own file name and line, which the disk cache needs.
+    code
+        Of the function, under the template's own file name and line, which the disk cache needs.
     """
     tree = ast.parse(textwrap.dedent(inspect.getsource(template)))
     function = tree.body[0]
@@ -88,7 +87,5 @@ def expand(template, name, constants, namespace, rewrite_signature):
     function = _Unroller(constants).visit(function)
     tree = ast.fix_missing_locations(ast.Module([function], []))
     ast.increment_lineno(tree, template.__code__.co_firstlineno - 1)
-    scope = {}
-    namespace = {**template.__globals__, **namespace}
-    exec(compile(tree, template.__code__.co_filename, "exec"), namespace, scope)
-    return scope[name]
+    module = compile(tree, template.__code__.co_filename, "exec")
+    return next(c for c in module.co_consts if isinstance(c, types.CodeType))
