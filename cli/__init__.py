@@ -17,6 +17,7 @@ COMMANDS = (
     "verify",
     "models",
     "warmup",
+    "bench",
     "doctor",
 )
 

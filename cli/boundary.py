@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from rvcnn.cli.console import debugging, note, quiet_libraries
+from rvcnn.cli.console import debugging, note
 from rvcnn.errors import RvcnnError
 
 INTERRUPTED = 130
@@ -24,7 +24,7 @@ class Command(click.Command):
         self.failure = failure
 
     def invoke(self, ctx: click.Context) -> None:
-        with quiet_libraries(), boundary(self.failure):
+        with boundary(self.failure):
             super().invoke(ctx)
 
 

@@ -10,17 +10,15 @@ from rvcnn.cli.engine import make_embedder
 from rvcnn.cli.output import write_text
 
 
-@click.command("compare", cls=Command, failure=2,
-               example="rvcnn compare a.jpg b.jpg --min-similarity 0.9")
+@click.command(
+    "compare", cls=Command, failure=2, example="rvcnn compare a.jpg b.jpg --min-similarity 0.9"
+)
 @click.argument("a", type=options.PATH)
 @click.argument("b", type=options.PATH)
 @options.min_similarity
-@options.model
-@options.max_image_megapixels
+@options.engine
 @click.pass_context
-def command(
-    ctx: click.Context, a: Path, b: Path, min_similarity: float | None, **engine
-) -> None:
+def command(ctx, a: Path, b: Path, min_similarity: float | None, engine: dict) -> None:
     """Print the cosine of two images: 1 the same, about 0 unrelated.
 
     With --min-similarity the exit code is 0 when the cosine is at least X, 1 when it is less, and
@@ -28,7 +26,7 @@ def command(
     """
     from rvcnn.search import cosine
 
-    similarity = cosine(make_embedder(workers=1, **engine), a, b)
+    similarity = cosine(make_embedder(**engine), a, b)
     write_text(f"{similarity:.6f}")
     if min_similarity is not None and similarity < min_similarity:
         ctx.exit(1)

@@ -1,41 +1,49 @@
 """The embedder that a command works with."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvcnn.cli.console import note
+import click
+
+from rvcnn.cli.console import debugging, note
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
 
 
+COMPILE_SECONDS = 15  # of one core, about
+
+
 def make_embedder(
-    model: str | None = None,
-    weights: Path | None = None,
-    precision: str | None = None,
-    workers: int = 0,
+    *,
     max_image_megapixels: float = 200,
     quiet: bool = False,
+    **engine,
 ) -> "Embedder":
-    """Make the embedder that the options name, and say so if kernels must compile first."""
+    """Make the embedder that the options name; compile its kernels now if they are not yet."""
+    quiet_libraries()
     from rvcnn import Embedder
 
-    embedder = Embedder(
-        model,
-        weights=weights,
-        precision=precision or "fp32",
-        workers=workers,
-        max_megapixels=max_image_megapixels,
-    )
-    compile_kernels(quiet)
+    embedder = Embedder(**engine, max_megapixels=max_image_megapixels)
+    compile_kernels(embedder, quiet)
     return embedder
 
 
-def compile_kernels(quiet: bool) -> None:
-    """Compile what is not compiled yet, after a line that says so."""
-    from rvcnn import kernels
+def compile_kernels(embedder: "Embedder", quiet: bool) -> None:
+    """Compile what is not in the cache, after a line that says so."""
+    from rvcnn.warmup import is_compiled, warmup
 
-    if not kernels.is_compiled():
+    if not is_compiled(embedder):
         if not quiet:
-            note("compiling kernels for this CPU (once; about 20 s)")
-        kernels.warmup()
+            note(f"compiling kernels for this CPU (once; about {COMPILE_SECONDS} s)")
+        warmup(embedder)
+
+
+def quiet_libraries() -> None:
+    """Keep off stderr what image libraries print on their own, until the command ends."""
+    import logging
+
+    from rvcnn.images.chatter import silence_c_libraries
+
+    if not debugging():
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
+        click.get_current_context().with_resource(silence_c_libraries())

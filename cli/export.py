@@ -12,8 +12,13 @@ from rvcnn.cli.console import note
 @click.command("export", cls=Command, example="rvcnn export photos -o vectors.npz")
 @click.argument("dir", type=options.PATH)
 @options.output_file("The file to write; its suffix is the format.", required=True)
-@click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), default="float32",
-              show_default=True, help="int8: each vector scaled so that its largest value is 127.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="int8: each vector scaled so that its largest value is 127.",
+)
 @options.quiet
 def command(dir: Path, output: Path, dtype: str, quiet: bool) -> None:
     """Write the vectors of DIR's index to FILE, sorted by path.
@@ -21,7 +26,7 @@ def command(dir: Path, output: Path, dtype: str, quiet: bool) -> None:
     Paths are relative to DIR.
     """
     from rvcnn import export
-    from rvcnn.search import open_place
+    from rvcnn.place import open_place
 
     export.check_target(output)
     paths, vectors = open_place(dir).rows()

@@ -15,7 +15,7 @@ from rvcnn.cli.output import write_json, write_text
 @options.json
 def command(dir: Path, as_json: bool) -> None:
     """Show what DIR's index holds."""
-    from rvcnn.search import open_place
+    from rvcnn.place import open_place
 
     facts = open_place(dir).facts()
     if as_json:

@@ -1,5 +1,6 @@
-"""Options that several commands share, each group a decorator."""
+"""Options that several commands share, each a decorator."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,62 +9,112 @@ import click
 PATH = click.Path(path_type=Path)
 
 
-def output_file(help: str, required: bool = False) -> Callable:
-    """Return the option -o."""
-    return click.option("-o", "--output", type=PATH, metavar="FILE", required=required, help=help)
-
-
-def together(*options: Callable) -> Callable:
-    """Return one decorator for several options, listed in the help as they are here."""
+def grouped(name: str, **options: Callable) -> Callable:
+    """Return one decorator for several options; the command gets their values as a dict `name`."""
 
     def decorate(function: Callable) -> Callable:
-        for option in reversed(options):
-            function = option(function)
-        return function
+        @functools.wraps(function)
+        def gather(*args, **values):
+            values[name] = {key: values.pop(key) for key in options}
+            return function(*args, **values)
+
+        for option in reversed(options.values()):
+            gather = option(gather)
+        return gather
 
     return decorate
 
 
-workers = click.option(
-    "-j", "--workers", type=click.IntRange(min=0), default=0, metavar="N",
-    help="Threads busy in all; 0 (the default): as many as this process may use.",
-)
-max_image_megapixels = click.option(
-    "--max-image-megapixels", type=click.FloatRange(min=0, min_open=True), default=200.0,
-    metavar="N", show_default=True, help="Refuse larger images before memory is taken.",
-)
 quiet = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 strict = click.option("--strict", is_flag=True, help="Exit 3 if anything was skipped.")
 timings = click.option("--timings", is_flag=True, help="Say on stderr where the time went.")
 wait = click.option(
-    "--wait", type=click.FloatRange(min=0), default=10.0, metavar="SECONDS", show_default=True,
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    metavar="SECONDS",
+    show_default=True,
     help="How long to wait while another process writes to the index.",
 )
 min_similarity = click.option(
-    "--min-similarity", type=click.FloatRange(-1, 1), metavar="X",
+    "--min-similarity",
+    type=click.FloatRange(-1, 1),
+    metavar="X",
     help="The least cosine that counts, -1 to 1.",
 )
-model = together(
-    click.option("-m", "--model", metavar="NAME", help="The model; `rvcnn models` lists them."),
-    click.option("--weights", type=PATH, metavar="FILE",
-                 help="A safetensors file; the default is the model that comes with rvcnn."),
-    click.option("--precision", type=click.Choice(["fp32"]), help="Arithmetic of the network."),
+
+
+def output_file(help: str, required: bool = False) -> Callable:
+    """Return the option -o."""
+    return click.option("-o", "--output", type=PATH, metavar="FILE", required=required, help=help)
+
+
+engine = grouped(
+    "engine",
+    model=click.option(
+        "-m", "--model", metavar="NAME", help="The architecture; `rvcnn models` lists them."
+    ),
+    weights=click.option(
+        "--weights",
+        type=PATH,
+        metavar="FILE",
+        help="A safetensors file; without it, the model that comes with rvcnn.",
+    ),
+    precision=click.option(
+        "--precision",
+        type=click.Choice(["fp32"]),
+        default="fp32",
+        show_default=True,
+        help="Arithmetic of the network.",
+    ),
+    workers=click.option(
+        "-j",
+        "--workers",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Threads busy in all; 0, the default: as many as this process may use.",
+    ),
+    max_image_megapixels=click.option(
+        "--max-image-megapixels",
+        type=click.FloatRange(min=0, min_open=True),
+        default=200.0,
+        metavar="N",
+        show_default=True,
+        help="Refuse larger images, before memory is taken.",
+    ),
 )
-scan = together(
-    click.option("--exclude", multiple=True, metavar="GLOB",
-                 help="Leave out files and folders of this name (repeatable)."),
-    click.option("--include-hidden", is_flag=True, help="Also names that begin with a dot."),
-    click.option("-R", "--not-recursive", is_flag=True, help="Only the folder itself."),
+scan = grouped(
+    "filters",
+    exclude=click.option(
+        "--exclude",
+        multiple=True,
+        metavar="GLOB",
+        help="Leave out files and folders that match (repeatable).",
+    ),
+    include_hidden=click.option(
+        "--include-hidden", is_flag=True, help="Also names that begin with a dot."
+    ),
+    not_recursive=click.option(
+        "-R", "--not-recursive", is_flag=True, help="Only the folder itself."
+    ),
 )
-update = together(
-    click.option("--rebuild", is_flag=True, help="Embed every image anew."),
-    click.option("--prune", is_flag=True,
-                 help="Drop gone images even if more than half of the index would go."),
-    wait,
+update = grouped(
+    "changes",
+    rebuild=click.option(
+        "--rebuild", is_flag=True, help="Embed all anew, whatever made the index."
+    ),
+    prune=click.option(
+        "--prune", is_flag=True, help="Let more than half of the index go if its files are gone."
+    ),
+    wait=wait,
 )
-form = together(
-    click.option("-f", "--filepath-only", is_flag=True, help="Print paths without scores."),
-    click.option("-0", "--null", is_flag=True, help="End each result with NUL, not newline."),
-    json,
+form = grouped(
+    "form",
+    filepath_only=click.option(
+        "-f", "--filepath-only", is_flag=True, help="Print paths without scores."
+    ),
+    null=click.option("-0", "--null", is_flag=True, help="End each result with NUL, not newline."),
+    as_json=json,
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,16 +22,16 @@ class Form(NamedTuple):
     json: bool = False
 
     @classmethod
-    def of(cls, paths_only: bool, null: bool, json: bool) -> "Form":
+    def of(cls, filepath_only: bool, null: bool, as_json: bool) -> "Form":
         """Make a form of options; two that contradict each other are a usage error."""
-        if json and (paths_only or null):
+        if as_json and (filepath_only or null):
             raise click.UsageError("--json goes with neither --filepath-only nor --null")
-        return cls(paths_only, null, json)
+        return cls(filepath_only, null, as_json)
 
 
 def write(lines: Iterable[bytes], end: bytes = b"\n") -> None:
     """Write lines to stdout."""
-    stream = click.get_binary_stream("stdout")
+    stream = sys.stdout.buffer
     stream.write(b"".join(line + end for line in lines))
     stream.flush()
 

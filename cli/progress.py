@@ -1,8 +1,12 @@
 """The progress bar: images done of total, rate, time left; none where nobody watches."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from rvcnn.cli.console import note
+
+if TYPE_CHECKING:
+    from rvcnn.folder import Event
 
 LAYOUT = "{n_fmt}/{total_fmt} images |{bar}| {rate_fmt}, {remaining} left"
 
@@ -22,6 +26,17 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
+    def event(self, event: "Event") -> None:
+        """Show what an update of a folder tells."""
+        match type(event).__name__:
+            case "Scanned":
+                self.start(event.total)
+            case "Done":
+                self.advance()
+            case "Skipped":
+                self.note(f"skipping {event.path}: {event.reason}")
+                self.advance(event.counted)
+
     def start(self, total: int) -> None:
         """Show a bar over `total` images, if anybody watches."""
         if self._shown and total:
@@ -29,7 +44,11 @@ class Progress:
 
             tqdm.monitor_interval = 0  # no thread of its own
             self._bar = tqdm(
-                total=total, unit="", file=sys.stderr, leave=False, bar_format=LAYOUT,
+                total=total,
+                unit="",
+                file=sys.stderr,
+                leave=False,
+                bar_format=LAYOUT,
                 dynamic_ncols=True,
             )
 

@@ -5,17 +5,16 @@ import click
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import note
+from rvcnn.cli.engine import make_embedder
 
 
 @click.command("warmup", cls=Command, example="rvcnn warmup")
+@options.engine
 @options.quiet
-def command(quiet: bool) -> None:
+def command(engine: dict, quiet: bool) -> None:
     """Compile the kernels for this CPU now, so that the next command starts at once."""
-    from time import perf_counter
+    from rvcnn.kernels import cache_dir
 
-    from rvcnn import kernels
-
-    started = perf_counter()
-    kernels.warmup()
+    make_embedder(**engine, quiet=quiet)
     if not quiet:
-        note(f"kernels ready in {perf_counter() - started:.1f} s, kept in {kernels.cache_dir()}")
+        note(f"kernels are compiled, in {cache_dir()}")

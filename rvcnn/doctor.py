@@ -10,17 +10,28 @@ from typing import NamedTuple
 
 PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pynndescent", "safetensors", "click", "tqdm")
 NOTABLE_FEATURES = {
-    "avx2", "fma", "avx512f", "avx512vnni", "avxvnni", "avx512bf16", "neon", "dotprod", "i8mm"
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512vnni",
+    "avxvnni",
+    "avx512bf16",
+    "neon",
+    "dotprod",
+    "i8mm",
 }
 CODECS = {
-    "jpg": "JPEG", "zlib": "PNG", "libtiff": "compressed TIFF", "jpg_2000": "JPEG 2000",
-    "webp": "WebP", "avif": "AVIF",
+    "jpg": "JPEG",
+    "zlib": "PNG",
+    "libtiff": "compressed TIFF",
+    "jpg_2000": "JPEG 2000",
+    "webp": "WebP",
+    "avif": "AVIF",
 }
-SELF_CHECK = (
-    -0.059415, -0.094723, -0.05445, 0.271024, 0.039139, -0.082827, 0.071804, 0.181141
-)
+SELF_CHECK = (-0.059415, -0.094723, -0.05445, 0.271024, 0.039139, -0.082827, 0.071804, 0.181141)
 """`fold_embedding` of `pattern`'s embedding, computed in float64."""
 SELF_CHECK_TOLERANCE = 1e-4
+TEMPORARY_CACHE = "rvcnn-kernels-"  # how the folder begins that stands in for the user's cache
 
 
 class Finding(NamedTuple):
@@ -65,26 +76,32 @@ def cpu() -> Iterator[Finding]:
 
 def threads() -> Iterator[Finding]:
     """How many threads run, and who decided that."""
-    from rvcnn.threads import available_cpus
+    from rvcnn.threads import available_cpus, cgroup_cpus
 
-    affinity = getattr(os, "sched_getaffinity", None)
-    allowed = len(affinity(0)) if affinity else os.cpu_count()
-    yield Finding(
-        "threads", f"{available_cpus()} ({os.cpu_count()} CPUs, affinity allows {allowed})"
-    )
+    limits = [f"{os.cpu_count()} CPUs"]
+    if hasattr(os, "sched_getaffinity"):
+        limits.append(f"affinity allows {len(os.sched_getaffinity(0))}")
+    quota = cgroup_cpus()
+    if quota is not None:
+        limits.append(f"the control group's quota is {quota:g}")
+    yield Finding("threads", f"{available_cpus()} ({', '.join(limits)})")
 
 
 def cache() -> Iterator[Finding]:
     """Where compiled kernels are kept."""
-    from rvcnn.kernels import cache_dir, is_compiled, is_persistent
+    from rvcnn.embedder import Embedder
+    from rvcnn.kernels import cache_dir
+    from rvcnn.warmup import is_compiled
 
     folder = Path(cache_dir())
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    state = "compiled" if is_compiled() else "not compiled yet (rvcnn warmup does it)"
-    problem = None if is_persistent() else (
-        "the cache folder cannot be written, so every process compiles anew: "
-        "set RVCNN_CACHE_DIR to a folder that can"
-    )
+    state = "compiled" if is_compiled(Embedder()) else "not compiled yet: rvcnn warmup does it"
+    problem = None
+    if folder.name.startswith(TEMPORARY_CACHE):
+        problem = (
+            "the cache folder cannot be written, so every process compiles anew: "
+            "set RVCNN_CACHE_DIR to a folder that can"
+        )
     yield Finding("cache", f"{folder}, {size / 1e6:.1f} MB, {state}", problem)
 
 
@@ -129,5 +146,10 @@ def fold_embedding(row):
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    versions, cpu, threads, cache, codecs, model,
+    versions,
+    cpu,
+    threads,
+    cache,
+    codecs,
+    model,
 )

@@ -13,7 +13,7 @@ import pytest
 from rvcnn import export
 from rvcnn.errors import UsageError
 
-NAMES = ["b/two.jpg", "a,\"quoted\".jpg", "Füße/雪.png", "a.jpg"]
+NAMES = ["b/two.jpg", 'a,"quoted".jpg', "Füße/雪.png", "a.jpg"]
 ODD = "not-utf8-\udcff.jpg"
 NEWLINE = "new\nline.jpg"
 SUFFIXES = [".npz", ".npy", ".csv", ".jsonl"]
@@ -42,8 +42,10 @@ def read(file: Path) -> tuple[list[str], np.ndarray]:
         assert header == ["path", *(f"e{i}" for i in range(len(header) - 1))]
         return [r[0] for r in rows], np.array([r[1:] for r in rows], np.float32)
     rows = [json.loads(line) for line in file.read_bytes().splitlines()]
-    names = [os.fsdecode(base64.b64decode(r["path_bytes"])) if "path_bytes" in r else r["path"]
-             for r in rows]
+    names = [
+        os.fsdecode(base64.b64decode(r["path_bytes"])) if "path_bytes" in r else r["path"]
+        for r in rows
+    ]
     return names, np.array([r["embedding"] for r in rows], np.float32)
 
 

@@ -12,8 +12,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MAPPED = {"rvcnn": "rvcnn", "rvcnn/kernels": "kernels", "rvcnn/cli": "cli"}
 TOP_LEVEL = {
-    "pyproject.toml", "rvcnn", "kernels", "cli", "tests", "benchmarks", "README.md",
-    "LICENSE-MIT", "LICENSE-APACHE", ".ci", ".gitignore",
+    "pyproject.toml",
+    "rvcnn",
+    "kernels",
+    "cli",
+    "tests",
+    "benchmarks",
+    "README.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    ".ci",
+    ".gitignore",
 }
 HEAVY = {"numpy", "PIL", "numba", "pynndescent", "sklearn", "scipy", "llvmlite", "tqdm", "sqlite3"}
 
@@ -127,8 +136,13 @@ def test_the_reading_of_imports_sees_every_kind(tmp_path):
     file = tmp_path / "m.py"
     file.write_text("from . import a\nfrom .b import c\ndef f():\n    import d.e\nfrom .. import g")
     assert imports_of(file, "rvcnn.kernels") == {
-        "rvcnn.kernels", "rvcnn.kernels.a", "rvcnn.kernels.b", "rvcnn.kernels.b.c", "d.e",
-        "rvcnn", "rvcnn.g",
+        "rvcnn.kernels",
+        "rvcnn.kernels.a",
+        "rvcnn.kernels.b",
+        "rvcnn.kernels.b.c",
+        "d.e",
+        "rvcnn",
+        "rvcnn.g",
     }
 
 

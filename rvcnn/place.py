@@ -1,0 +1,129 @@
+"""Where a folder's index is, which part of it lies below that folder, and what made it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rvcnn.errors import IndexMismatchError, IndexMissingError, UsageError
+from rvcnn.index import Index, find_index
+
+if TYPE_CHECKING:
+    from rvcnn.embedder import Embedder
+
+
+class Place(NamedTuple):
+    """An index and the part of it that is meant.
+
+    `below` is empty for the whole index, else a prefix of ids that ends in ``/``.
+    """
+
+    index: Index
+    below: str = ""
+
+    def rows(self) -> tuple[list[str], np.ndarray]:
+        """Return the paths, relative to the folder that was asked for, and (N, D) vectors."""
+        with self.index.snapshot() as now:
+            ids = [i for i in now.ids() if i.startswith(self.below)]
+            return [i[len(self.below) :] for i in ids], now.vectors(ids)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the index holds, as plain values."""
+        index, stats = self.index, self.index.stats()
+        return {
+            "folder": str(index.path),
+            "location": str(index.location),
+            **index.description,
+            "dimension": index.dim,
+            "metric": index.metric,
+            "images": stats.vectors,
+            "failed": stats.failed,
+            "stale": stats.stale,
+            "bytes": stats.bytes,
+        }
+
+    def check_made_by(self, embedder: "Embedder") -> None:
+        """Raise IndexMismatchError unless the vectors are this embedder's.
+
+        An index that does not say what made it, as `Index.create` without a description makes,
+        passes if its vectors are as long.
+        """
+        theirs, ours = self.index.description, embedder.describe()
+        different = [key for key, value in theirs.items() if ours.get(key) != value]
+        if self.index.dim == ours["dimension"] and not different:
+            return
+        raise IndexMismatchError(
+            f"the index of {self.index.path} was made by {name_of(theirs)}, not by "
+            f"{name_of(ours)}: pass that model's --weights, or make the index anew with "
+            f"`rvcnn embed --rebuild {self.index.path}`"
+        )
+
+
+def name_of(description: dict[str, Any]) -> str:
+    """Name what made an index."""
+    model = description.get("model", "an unnamed model")
+    digest = description.get("weights_sha256")
+    return f"{model} (weights {digest[:12]})" if digest else model
+
+
+def find_place(folder: Path) -> Path:
+    """Return the nearest folder at or above `folder` that has an index.
+
+    Raises
+    ------
+    UsageError
+        No such folder.
+    IndexMissingError
+        No index.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no such folder: {folder}")
+    root = find_index(folder)
+    if root is None:
+        raise IndexMissingError(
+            f"no index in {folder} or above it: `rvcnn embed {folder}` makes one"
+        )
+    return root
+
+
+def open_place(folder: Path) -> Place:
+    """Open the nearest index at or above `folder`; the part below `folder` is meant."""
+    root = find_place(folder)
+    inside = Path(os.path.realpath(folder)).relative_to(root).as_posix()
+    whole = inside == "." or inside.startswith(".rvcnn")
+    return Place(Index.open(root), "" if whole else f"{inside}/")
+
+
+def open_places(folders: Sequence[Path] = ()) -> list[Place]:
+    """Open the indexes of `folders`; without any, the nearest at or above the current folder."""
+    if not folders:
+        return [open_place(Path.cwd())._replace(below="")]
+    return [open_place(folder) for folder in folders]
+
+
+def check_paths(paths: Sequence[Path], folders_only: bool) -> None:
+    """Raise UsageError unless every path exists and, with `folders_only`, is a folder."""
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"no such file or folder: {path}")
+        if folders_only and not path.is_dir():
+            raise UsageError(
+                f"{path} is a file, and indexes are of folders: --no-index -o FILE takes files"
+            )
+
+
+def rows_below(folders: Sequence[Path]) -> tuple[list[str], np.ndarray]:
+    """Return what the indexes hold below several folders, each image once.
+
+    Returns
+    -------
+    names, vectors
+        Paths that begin as the given ones do; (N, D) float32.
+    """
+    rows: dict[str, np.ndarray] = {}
+    for folder in folders:
+        names, vectors = open_place(folder).rows()
+        rows.update(zip(((folder / name).as_posix() for name in names), vectors, strict=True))
+    return list(rows), np.array(list(rows.values()), np.float32)

@@ -1,0 +1,101 @@
+"""Help, examples, and what the README says of the commands."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from rvcnn.cli import COMMANDS, app
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def parse(line: str) -> None:
+    """Parse a command line of rvcnn as the shell would hand it over, without running it."""
+    program, *args = shlex.split(line, comments=True)
+    assert program == "rvcnn", line
+    context = app.make_context("rvcnn", args)
+    name, command, rest = app.resolve_command(context, [*context._protected_args, *context.args])
+    try:
+        command.make_context(name, rest, parent=context)
+    except click.exceptions.Exit as end:  # -h
+        assert end.exit_code == 0
+
+
+def readme_lines() -> list[str]:
+    """Every line of the README's shell blocks, and every command named in its text."""
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", README, re.M | re.S))
+    parts = [part.strip() for line in blocks.splitlines() for part in re.split(r"&&|\|", line)]
+    return [part for part in parts if part.startswith("rvcnn ")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_that_parses(name):
+    for flag in ("-h", "--help"):
+        result = CliRunner().invoke(app, [name, flag])
+        assert result.exit_code == 0
+        *_, title, example = result.stdout.rstrip().splitlines()
+        assert title.strip() == "Example:"
+        assert example.split()[:2] == ["rvcnn", name]
+        parse(example)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name):
+    command = app.get_command(None, name)
+    assert command.help
+    for option in command.params:
+        assert isinstance(option, click.Argument) or option.help, option.name
+
+
+def test_no_other_command_exists():
+    result = CliRunner().invoke(app, ["dedup"])
+    assert result.exit_code == 2
+    assert "No such command 'dedup'" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("line", readme_lines())
+def test_readme_examples_parse(line):
+    parse(line)
+
+
+def test_readme_examples_were_found():
+    assert len(readme_lines()) > 10
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_readme_documents(name):
+    assert re.search(rf"^\| `rvcnn {name}\b", README, re.M)
+
+
+def test_readme_documents_no_other_command():
+    assert set(re.findall(r"^\| `rvcnn (\w+)", README, re.M)) == set(COMMANDS)
+
+
+def test_readme_exit_codes():
+    assert re.findall(r"^\| (\d+) \|", README, re.M) == ["0", "1", "2", "3", "4", "130"]
+
+
+def test_version():
+    result = CliRunner().invoke(app, ["--version"])
+    assert re.fullmatch(r"rvcnn \d+\.\d+\.\d+\n", result.stdout)
+
+
+def test_help_is_fast(tmp_path):
+    def seconds(*command):
+        best = float("inf")
+        for _ in range(5):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *command], cwd=tmp_path, stdout=-1, check=True)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    # The interpreter's own start differs between machines; what rvcnn adds to it does not much.
+    assert seconds("-m", "rvcnn", "--help") - seconds("-c", "pass") < 0.2

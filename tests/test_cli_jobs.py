@@ -1,0 +1,250 @@
+"""Commands at work: exact output and exit codes, on small pictures of their own."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import rvcnn
+from rvcnn.cli import app
+
+posix = pytest.mark.skipif(os.name == "nt", reason="file names are text there")
+
+
+def picture(seed: int) -> Image.Image:
+    """Return stripes of two colours, 96 x 80; their angle and width differ with the seed."""
+    y, x = np.mgrid[:80, :96]
+    wave = np.sin((x * np.cos(seed) + y * np.sin(seed)) / (1 + seed % 4))[..., None]
+    colours = np.random.default_rng(seed).integers(0, 256, (2, 3))
+    return Image.fromarray(np.where(wave > 0, *colours).astype(np.uint8))
+
+
+def run(*args: str | Path) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(app, [os.fspath(a) for a in args])
+
+
+def run_ok(*args: str | Path) -> str:
+    """Run a command that must succeed; return its stdout."""
+    result = run(*args)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def run_child(*args: str | Path, **kwargs) -> subprocess.CompletedProcess:
+    """Run a command in a process of its own; its output is bytes."""
+    command = [sys.executable, "-m", "rvcnn", *args]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Kernels are compiled before any command that might say so."""
+    run_ok("warmup")
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory) -> Path:
+    """A folder ``photos`` with an index of six pictures; a to c are alike. Not to be changed."""
+    folder = tmp_path_factory.mktemp("cli") / "photos"
+    (folder / "sub").mkdir(parents=True)
+    picture(1).save(folder / "a.png")
+    picture(1).save(folder / "b.jpg", quality=60)
+    picture(1).save(folder / "sub" / "c.webp", quality=90)
+    for seed in (2, 3, 4):
+        picture(seed).save(folder / f"other{seed}.png")
+    run_ok("embed", folder)
+    return folder
+
+
+@pytest.fixture
+def photos(indexed, tmp_path, monkeypatch) -> Path:
+    """A copy of that folder, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(indexed, "photos")
+    return Path("photos")
+
+
+def scores_and_paths(stdout: str) -> list[tuple[str, str]]:
+    return [tuple(line.split("\t")) for line in stdout.splitlines()]
+
+
+def test_search_prints_score_tab_path_best_first(photos):
+    rows = scores_and_paths(run_ok("search", "photos/a.png", "--in", "photos"))
+    assert rows[0] == ("1.000", "photos/a.png")
+    assert {path for _, path in rows[:3]} == {"photos/a.png", "photos/b.jpg", "photos/sub/c.webp"}
+    scores = [float(score) for score, _ in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert len(rows) == 6
+
+
+def test_search_finds_the_index_from_below_and_prints_paths_from_here(photos, monkeypatch):
+    monkeypatch.chdir(photos / "sub")
+    assert run_ok("search", "c.webp", "-k", "2", "-f").splitlines()[0] == "c.webp"
+    assert "../a.png" in run_ok("search", "c.webp", "-f").splitlines()
+
+
+def test_search_below_a_folder_of_the_index(photos):
+    assert run_ok("search", "photos/a.png", "--in", "photos/sub", "-f") == "photos/sub/c.webp\n"
+
+
+def test_search_options(photos):
+    query = "photos/a.png"
+    assert len(run_ok("search", query, "--in", "photos", "-k", "2").splitlines()) == 2
+    paths = run_ok("search", query, "--in", "photos", "-f", "-0").split("\0")
+    assert paths[0] == query and paths[-1] == "" and len(paths) == 7
+    assert query not in run_ok("search", query, "--in", "photos", "--exclude-query")
+    assert run_ok("search", query, "--in", "photos", "--min-similarity", "1", "-f") == f"{query}\n"
+    away = run_ok("search", query, "--not", "photos/other2.png", "--in", "photos", "-f")
+    assert away.splitlines()[-1] == "photos/other2.png"
+
+
+def test_search_json(photos):
+    lines = run_ok("search", "photos/a.png", "--in", "photos", "-k", "2", "--json").splitlines()
+    first = json.loads(lines[0])
+    assert list(first) == [
+        "query",
+        "rank",
+        "score",
+        "path",
+        "width",
+        "height",
+        "added_at",
+        "metadata",
+    ]
+    assert (first["query"], first["rank"], first["score"]) == ("photos/a.png", 1, 1.0)
+    assert (first["path"], first["width"], first["height"]) == ("photos/a.png", 96, 80)
+    assert json.loads(lines[1])["rank"] == 2
+    both = run_ok("search", "photos/a.png", "photos/b.jpg", "--in", "photos", "-k1", "--json")
+    assert json.loads(both)["query"] == ["photos/a.png", "photos/b.jpg"]
+
+
+def test_search_merges_indexes_and_lists_a_file_once(photos, tmp_path):
+    shutil.copytree(photos / "sub", "more")
+    run_ok("embed", "more")
+    found = run_ok(
+        "search",
+        "photos/a.png",
+        "--in",
+        "photos",
+        "--in",
+        "more",
+        "--in",
+        "photos/sub",
+        "-f",
+        "-k",
+        "20",
+    ).splitlines()
+    assert len(found) == len(set(found)) == 7
+    assert {"more/c.webp", "photos/sub/c.webp"} <= set(found)
+
+
+def test_search_says_once_what_is_gone(photos):
+    (photos / "b.jpg").unlink()
+    (photos / "a.png").rename("a.png")
+    result = run("search", "a.png", "--in", "photos", "-k", "2", "-f")
+    assert result.exit_code == 0
+    first, second = result.stdout.splitlines()
+    assert first == "photos/sub/c.webp" and second.startswith("photos/other")
+    assert result.stderr == (
+        "2 left out: the files are gone (`rvcnn embed` brings the index up to date)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "args, code, message",
+    [
+        (["a fox"], 2, "rvcnn: rvcnn searches by image; no such file: a fox"),
+        (["photos"], 2, "rvcnn: rvcnn searches by image; photos is a folder"),
+        (["photos/a.png", "--in", "missing"], 2, "rvcnn: no such folder: missing"),
+        (
+            ["photos/a.png", "--in", "empty"],
+            4,
+            "rvcnn: no index in empty or above it: `rvcnn embed empty` makes one",
+        ),
+        (
+            ["text.jpg", "--in", "photos"],
+            1,
+            "rvcnn: text.jpg: not an image in a format rvcnn reads",
+        ),
+        (
+            ["photos/a.png", "--not", "photos/a.png", "--in", "photos"],
+            2,
+            "rvcnn: these queries cancel each other out: nothing is left to search for",
+        ),
+    ],
+)
+def test_search_errors(photos, args, code, message):
+    Path("empty").mkdir()
+    Path("text.jpg").write_text("no image")
+    result = run("search", *args)
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", message + "\n")
+
+
+def test_search_without_an_index_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture(1).save("a.png")
+    result = run("search", "a.png")
+    assert result.exit_code == 4
+    assert result.stderr.count("\n") == 1 and "rvcnn embed" in result.stderr
+
+
+def test_json_contradicts_other_forms(photos):
+    for other in ("-f", "-0"):
+        assert run("search", "photos/a.png", "--in", "photos", "--json", other).exit_code == 2
+
+
+@posix
+@pytest.mark.parametrize("name", [b"new\nline.png", b"not-utf8-\xff.png", "snow 雪.png".encode()])
+def test_odd_names_come_out_as_their_bytes(name, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    try:
+        picture(7).save(folder / os.fsdecode(name))
+    except OSError:
+        pytest.skip("the file system refuses this name")
+    assert run_child("embed", "photos", cwd=tmp_path).returncode == 0
+    query = b"photos/" + name
+    found = run_child("search", query, "--in", "photos", "-f", "-0", cwd=tmp_path)
+    assert (found.stdout, found.stderr) == (query + b"\0", b"")
+    found = run_child("search", query, "--in", "photos", cwd=tmp_path)
+    assert found.stdout == b"1.000\t" + query + b"\n"
+    fields = json.loads(run_child("search", query, "--in", "photos", "--json", cwd=tmp_path).stdout)
+    if b"\xff" in name:
+        assert base64.b64decode(fields["path_bytes"]) == query
+        assert "�" in fields["path"]
+    else:
+        assert fields["path"].encode() == query and "path_bytes" not in fields
+
+
+def test_compare(photos):
+    same = run_ok("compare", "photos/a.png", "photos/a.png")
+    assert same == "1.000000\n"
+    assert run("compare", "photos/a.png", "photos/a.png", "--min-similarity", "1").exit_code == 0
+    other = run("compare", "photos/a.png", "photos/other2.png", "--min-similarity", "0.999")
+    assert other.exit_code == 1
+    assert re.fullmatch(r"-?[01]\.\d{6}\n", other.stdout)
+    assert other.stderr == ""
+
+
+@pytest.mark.parametrize("bad", ["missing.png", "text.jpg", "."])
+def test_compare_errors_are_2_as_greps(photos, bad):
+    Path("text.jpg").write_text("no image")
+    result = run("compare", "photos/a.png", bad, "--min-similarity", "0.5")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1 and bad in result.stderr
+
+
+def test_models_are_those_of_the_library():
+    assert run_ok("models").split() == rvcnn.list_models()
+    lines = run_ok("models", "--json").splitlines()
+    assert [json.loads(line)["model"] for line in lines] == rvcnn.list_models()
