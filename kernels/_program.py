@@ -152,7 +152,7 @@ def _give_way():
 
 
 class Program:
-    """Kernel calls laid out in memory: ``run()`` runs them in order and holds no GIL.
+    """Kernel calls laid out in memory, ready to run.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class Program:
         self._ends = np.unique(np.array([e for e in ends if e], np.int64))
         self._state = np.zeros(_STAGE * (len(self._ends) + 1), np.int64)
         self._state[_CLOSED] = 1
-        self.run = Entry(walk(), [address_of(self._program), len(kernels)])
+        self._run = Entry(walk(), [address_of(self._program), len(kernels)])
 
     def _word(self, kind, value, index):
         if kind in (int, float):
@@ -210,23 +210,32 @@ class Program:
         for index, offset in self._open[symbol]:
             self._words[index] = base + offset * array.itemsize
 
+    def run(self):
+        """Run all calls in order, in one call that holds no GIL."""
+        self._run()
+
     def together(self):
         """Two functions for a run that threads share: one leads, any number of others help.
 
         The leader's returns when everything is computed; a helper's takes part while the leader's
-        runs, and returns at once where it does not.
+        runs, and returns at once where it does not. Both keep the program alive: a helper may come
+        when nobody else has it any more.
         """
         shared = [address_of(a) for a in (self._program, self._ends, self._state)]
         shared.insert(2, len(self._ends))
-        entries = [Entry(walk_together(), [*shared, role, _give_way()]) for role in (1, 0)]
-        return tuple(entries)
+        words = [[*shared, role, _give_way()] for role in (1, 0)]
+        return tuple(Entry(walk_together(), w, keep=self) for w in words)
 
 
 class Entry:
-    """A kernel with its descriptor, callable without holding the GIL."""
+    """A kernel with its descriptor, callable without holding the GIL.
 
-    def __init__(self, kernel, words):
+    ``keep`` is what owns the memory that the words point to, unless that is the caller.
+    """
+
+    def __init__(self, kernel, words, keep=None):
         self._words = np.array(words, np.int64)
+        self._keep = keep
         self._argument = address_of(self._words)
         self._function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(kernel.address)
 
