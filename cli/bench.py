@@ -8,6 +8,7 @@ import click
 
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
+from rvcnn.cli.console import note
 from rvcnn.cli.output import write_json, write_text
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     "--weights",
     type=options.PATH,
     metavar="FILE",
-    help="A safetensors file; without it the model that comes with rvcnn, or -m's with random ones.",
+    help="A safetensors file; without it the model that comes with rvcnn, or -m with random ones.",
 )
 @click.option(
     "--input-size",
@@ -56,9 +57,10 @@ def command(
         weights="random" if model and not weights else weights,
         threads=threads,
     )
+    note("measuring for some seconds; kernels that are not in the cache are compiled first")
     report = bench.measure(network, input_size, network.threads)
     if as_json:
-        write_json(*map(_layer, report.layers), report._asdict() | {"layers": len(report.layers)})
+        write_json(*map(_layer, report.layers), _whole(report))
     else:
         write_text(*_table(report), "", *_summary(report))
 
@@ -75,6 +77,12 @@ def _layer(time: "LayerTime") -> dict:
         "percent_of_peak": time.percent_of_peak,
         "kernels": time.layer.kernels,
     }
+
+
+def _whole(report: "Report") -> dict:
+    facts = report._asdict()
+    del facts["layers"]
+    return facts
 
 
 def _table(report: "Report") -> Iterator[str]:

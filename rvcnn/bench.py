@@ -1,0 +1,279 @@
+"""How fast a network runs on this machine, layer by layer, against what the machine can do."""
+
+from collections import defaultdict
+from dataclasses import replace
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import ShapeError
+from .graph import INPUT
+from .kernels import BARRIER, Call, Program
+from .ops.base import Shape
+from .passes import optimise
+from .peak import Peak, timed
+from .plan import ARENA, IMAGE, Plan
+from .threads import ordered_map
+
+PIXELS = (np.full(3, 2 / 255, np.float32), np.full(3, -1, np.float32))
+"""Scale and shift that bring uint8 pixels to [-1, 1]."""
+
+IMAGES_A_THREAD = 8
+"""Images of one measurement of a stream."""
+
+
+class Layer(NamedTuple):
+    """A step of a plan: one node of the optimised graph, or the input's conversion.
+
+    Attributes
+    ----------
+    name : str
+        The node's.
+    kind : str
+        The operator's class, or "Input".
+    inputs : tuple of tuple
+        Shapes (H, W, C) of what it reads.
+    output : tuple of int
+        Shape of what it writes.
+    weights : tuple of tuple
+        Shapes of its parameters that have more than one axis.
+    calls : tuple of Call
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[Shape, ...]
+    output: Shape
+    weights: tuple[tuple[int, ...], ...]
+    calls: tuple[Call, ...]
+
+    @property
+    def kernels(self):
+        """Names of the kernels it calls, without those that zero a border."""
+        names = dict.fromkeys(call.kernel.name for call in self.calls)
+        return [name for name in names if not name.startswith("f32_zero_border")]
+
+    @property
+    def flops(self):
+        """Multiplications and additions of a convolution or product; 0 for other layers."""
+        pixels = self.output[0] * self.output[1]
+        return 2 * pixels * sum(int(np.prod(shape)) for shape in self.weights)
+
+    @property
+    def map_bytes(self):
+        """Bytes of the maps it reads and writes."""
+        pixel = 1 if self.kind == "Input" else 4
+        return sum(int(np.prod(s)) * pixel for s in self.inputs) + 4 * int(np.prod(self.output))
+
+    @property
+    def weight_bytes(self):
+        """Bytes of its weights, without biases."""
+        return sum(4 * int(np.prod(shape)) for shape in self.weights)
+
+
+class _Recorder:
+    """Stands for an operator while a plan is made, and keeps the calls it lowers to."""
+
+    def __init__(self, op):
+        self._op = op
+        self.calls = ()
+
+    def __getattr__(self, name):
+        return getattr(self._op, name)
+
+    def lower(self, *args):
+        self.calls = self._op.lower(*args)
+        return self.calls
+
+
+def layers(graph, input_shape, pixels=PIXELS):
+    """Take a network's plan apart into layers.
+
+    Parameters
+    ----------
+    graph : Graph
+        Optimised, and bound to its weights.
+    input_shape : tuple of int
+        (H, W, 3).
+    pixels : tuple of ndarray, optional
+        As for :class:`~rvcnn.plan.Plan`.
+
+    Returns
+    -------
+    plan : Plan
+    layers : list of Layer
+        In the order they run; together they hold every call of the plan.
+    """
+    recorded = replace(
+        graph, nodes=tuple(replace(node, op=_Recorder(node.op)) for node in graph.nodes)
+    )
+    plan = Plan(recorded, input_shape, pixels)
+    calls = [call for call in plan.calls if call is not BARRIER]
+    place = {id(call): i for i, call in enumerate(calls)}
+    # A layer's calls end with the last one of its own; before them comes what zeroes its border.
+    ends = [place[id(node.op.calls[-1])] + 1 for node in recorded.nodes]
+    first = place[id(recorded.nodes[0].op.calls[0])]
+    while first and calls[first - 1].kernel.name.startswith("f32_zero_border"):
+        first -= 1
+    edges = [0, first, *ends]
+    return plan, [
+        _layer(plan, node, tuple(calls[edges[i] : edges[i + 1]]))
+        for i, node in enumerate([None, *graph.nodes])
+    ]
+
+
+def _layer(plan, node, calls):
+    if node is None:
+        return Layer(INPUT, "Input", (plan.input_shape,), plan.input_shape, (), calls)
+    weights = tuple(w.shape for w in node.params.values() if w.ndim > 1)
+    inputs = tuple(plan.shapes[i] for i in node.inputs)
+    kind = type(node.op).__name__
+    return Layer(node.name, kind, inputs, plan.shapes[node.name], weights, calls)
+
+
+class LayerClock:
+    """Times the layers of a plan one by one in a workspace of their own.
+
+    Parameters
+    ----------
+    plan : Plan
+    layers : list of Layer
+    image : ndarray
+        What the plan takes.
+    """
+
+    def __init__(self, plan, layers, image):
+        self._workspace = plan.workspace()
+        buffers = {ARENA: self._workspace.arena, IMAGE: np.ascontiguousarray(image)}
+        self.programs = [Program(layer.calls, buffers) for layer in layers]
+        self._nothing = Program([], buffers)
+
+    def sample(self):
+        """Seconds of each layer in one pass through the network, as (layers,) float64.
+
+        What starting an empty program takes is subtracted.
+        """
+        nothing = min(timed(self._nothing) for _ in range(3))
+        return np.maximum([timed(program) - nothing for program in self.programs], 1e-9)
+
+
+class LayerTime(NamedTuple):
+    """A layer, its median time, and what that comes to; None where it does no products."""
+
+    layer: Layer
+    microseconds: float
+    gflops: float | None
+    percent_of_peak: float | None
+
+
+class Report(NamedTuple):
+    """A network's speed on this machine.
+
+    Attributes
+    ----------
+    model : str
+    input_size : int
+    layers : list of LayerTime
+        On one thread.
+    image_ms : float
+        The whole network, one image on one thread, in one call.
+    peak_gflops : float
+        What registers alone allow one thread.
+    threads : int
+    image_ms_threads : float
+        One image on that many threads together.
+    images_per_second : float
+        A stream of images on that many threads.
+    peak_gflops_threads : float
+        What registers alone allow that many threads together.
+    """
+
+    model: str
+    input_size: int
+    layers: list[LayerTime]
+    image_ms: float
+    peak_gflops: float
+    threads: int
+    image_ms_threads: float
+    images_per_second: float
+    peak_gflops_threads: float
+
+
+def measure(model, size=None, threads=1, seconds=2.0):
+    """Measure a model layer by layer.
+
+    Everything is measured in turns, so that a change of the clock or a busy neighbour meets all
+    alike, and given as medians.
+
+    Parameters
+    ----------
+    model : Model
+    size : int, optional
+        Side of the square image; by default what the architecture is made for.
+    threads : int
+    seconds : float
+        How long to measure.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ShapeError
+        If the model takes no image that small.
+    """
+    kind = model.architecture
+    size = size or kind.input_size
+    if size < kind.smallest_input:
+        raise ShapeError(f"{kind.name} takes images from {kind.smallest_input} pixels up")
+    plan, parts = layers(optimise(model.graph), (size, size, 3))
+    image = np.random.default_rng(0).integers(0, 256, plan.input_shape, np.uint8)
+    stream = [image] * (IMAGES_A_THREAD * threads)
+    clock = LayerClock(plan, parts, image)
+    peaks = {n: Peak(n) for n in {1, threads}}
+    samples = defaultdict(list)
+    plan.run(image, threads)
+    end = perf_counter() + seconds
+    while len(samples["stream"]) < 3 or perf_counter() < end:
+        for _ in range(IMAGES_A_THREAD):
+            samples["peak", 1].append(peaks[1].sample())
+            samples["layers"].append(clock.sample())
+            samples["image", 1].append(_seconds(plan.run, image))
+            samples["image", threads].append(_seconds(plan.run, image, threads))
+        if threads > 1:
+            samples["peak", threads].append(peaks[threads].sample())
+        samples["stream"].append(_seconds(_run_all, plan, stream, threads) / len(stream))
+    medians = {key: np.median(values, axis=0) for key, values in samples.items()}
+    return _report(kind.name, size, parts, threads, medians)
+
+
+def _seconds(function, *args):
+    start = perf_counter()
+    function(*args)
+    return perf_counter() - start
+
+
+def _run_all(plan, images, threads):
+    for _ in ordered_map(plan.run, images, threads, 2 * threads):
+        pass
+
+
+def _report(name, size, parts, threads, medians):
+    peak = float(medians["peak", 1])
+    times = []
+    for layer, taken in zip(parts, medians["layers"], strict=True):
+        gflops = layer.flops / taken / 1e9 if layer.flops else None
+        times.append(LayerTime(layer, taken * 1e6, gflops, gflops and 100 * gflops / peak))
+    return Report(
+        model=name,
+        input_size=size,
+        layers=times,
+        image_ms=float(medians["image", 1]) * 1e3,
+        peak_gflops=peak,
+        threads=threads,
+        image_ms_threads=float(medians["image", threads]) * 1e3,
+        images_per_second=1 / float(medians["stream"]),
+        peak_gflops_threads=float(medians["peak", threads]),
+    )
