@@ -3,7 +3,7 @@
 The functions here work on arrays; ``rvcnn.kernels.reference`` has each in plain NumPy, float64.
 """
 
-from ._divide import divide
+from ._divide import cut, divide, rows_axis
 from ._jit import FAMILIES
 from ._program import BARRIER, At, Call, Map, Program, run
 from ._target import assembly, cache_dir, lanes, target
@@ -41,6 +41,7 @@ __all__ = [
     "batch_norm",
     "cache_dir",
     "conv2d",
+    "cut",
     "depthwise_conv2d",
     "divide",
     "dot_products",
@@ -49,6 +50,7 @@ __all__ = [
     "lanes",
     "linear",
     "max_pool",
+    "rows_axis",
     "run",
     "scale_shift",
     "squeeze_excite",

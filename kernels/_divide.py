@@ -27,24 +27,46 @@ class Axis(NamedTuple):
     shift: Callable
 
 
+def _values(call):
+    """Arguments and constants of a call by name."""
+    return dict(zip(call.kernel.parameters, call.args, strict=True)) | call.kernel.constants
+
+
 def divide(call, parts):
     """Calls that together do what ``call`` does, at most ``parts`` of them."""
-    kernel = call.kernel
-    values = dict(zip(kernel.parameters, call.args, strict=True)) | kernel.constants
-    parts = min(parts, kernel.family.work(values) // SMALLEST)
-    if parts < 2 or not kernel.family.axes:
+    values = _values(call)
+    parts = min(parts, call.kernel.family.work(values) // SMALLEST)
+    if parts < 2 or not call.kernel.family.axes:
         return [call]
     axis, steps = max(
-        ((a, values[a.count] // values.get(a.quantum, 1)) for a in kernel.family.axes),
+        ((a, values[a.count] // values.get(a.quantum, 1)) for a in call.kernel.family.axes),
         key=lambda pair: min(pair[1], 4 * parts),
     )
     quantum = values.get(axis.quantum, 1)
-    edges = [round(steps * i / parts) * quantum for i in range(parts + 1)]
+    edges = [round(steps * i / parts) * quantum for i in range(1, parts)]
+    return [piece for piece in cut(call, axis, edges) if piece]
+
+
+def cut(call, axis, edges):
+    """Cut a call at some iterations of an axis, rounded up to what its quantum allows.
+
+    Returns
+    -------
+    list of Call or None
+        One for each stretch between edges; None where it is empty.
+    """
+    values = _values(call)
+    quantum, count = values.get(axis.quantum, 1), values[axis.count]
+    edges = [0, *(min(-(-e // quantum) * quantum, count) for e in edges), count]
     return [
-        _part(call, values, axis, begin, end - begin)
+        _part(call, values, axis, begin, end - begin) if begin < end else None
         for begin, end in zip(edges, edges[1:], strict=False)
-        if begin < end
     ]
+
+
+def rows_axis(call):
+    """The axis along which a call goes down the rows of a map, or None."""
+    return next((a for a in call.kernel.family.axes if a.count == "rows"), None)
 
 
 def _part(call, values, axis, begin, count):

@@ -9,8 +9,9 @@ import numpy as np
 from ._jit import inline
 from ._simd import at_least, at_most, fma, power_of_two, round_even, where_negative
 
-NONE, CLIP, GATE = range(3)
-"""How a fused activation is applied: not at all, ``clip(curve(x))``, ``x * clip(curve(x))``."""
+NONE, FLOOR, CLIP, GATE = range(4)
+"""How a fused activation is applied: not at all, ``max(x, 0)``, ``clip(curve(x))``,
+``x * clip(curve(x))``."""
 
 
 def _curve(mode, scale, shift, low, high):
@@ -21,7 +22,7 @@ def _curve(mode, scale, shift, low, high):
 
 FUSED = {
     "identity": _curve(NONE, 1, 0, -np.inf, np.inf),
-    "relu": _curve(CLIP, 1, 0, 0, np.inf),
+    "relu": _curve(FLOOR, 1, 0, 0, np.inf),
     "relu6": _curve(CLIP, 1, 0, 0, 6),
     "hard_sigmoid": _curve(CLIP, 1 / 6, 0.5, 0, 1),
     "hard_swish": _curve(GATE, 1 / 6, 0.5, 0, 1),

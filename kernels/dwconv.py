@@ -4,8 +4,8 @@ from . import _cover
 from ._divide import Axis
 from ._jit import F32, kernel, unroll
 from ._program import At, Call
-from ._simd import fma, load, store
-from .activation import FUSED, GATE, NONE, clip_curve
+from ._simd import at_least, fma, load, store
+from .activation import FLOOR, FUSED, GATE, NONE, clip_curve
 
 
 @kernel(
@@ -64,7 +64,9 @@ def f32_dwconv(
                                 )
                 out_at = y * out_row + t * TW * out_step + c
                 for i in unroll(TW):
-                    if mode != NONE:
+                    if mode == FLOOR:
+                        reg_c[i] = at_least(reg_c[i], 0.0)
+                    elif mode != NONE:
                         g = clip_curve(reg_c[i], curve)
                         reg_c[i] = reg_c[i] * g if mode == GATE else g
                     store(out, out_at + i * out_step, reg_c[i])

@@ -13,8 +13,8 @@ from ._cover import overlapping
 from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
 from ._program import At, Call
-from ._simd import broadcast, fma, load, store
-from .activation import FUSED, GATE, NONE, clip_curve
+from ._simd import at_least, broadcast, fma, load, store
+from .activation import FLOOR, FUSED, GATE, NONE, clip_curve
 
 
 def _later_rows(v, r):
@@ -99,7 +99,11 @@ def f32_igemm(
                         a = broadcast(x, reg_x[r] + p, LANES)
                         for v in unroll(NR // LANES):
                             reg_c[r, v] = fma(a, reg_b[v], reg_c[r, v])
-            if mode != NONE:
+            if mode == FLOOR:
+                for r in unroll(MR):
+                    for v in unroll(NR // LANES):
+                        reg_c[r, v] = at_least(reg_c[r, v], 0.0)
+            elif mode != NONE:
                 for r in unroll(MR):
                     for v in unroll(NR // LANES):
                         g = clip_curve(reg_c[r, v], curve)

@@ -2,16 +2,34 @@
 
 import functools
 from collections import deque
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from .arena import ALIGNMENT, Lifetime, arrange
-from .graph import INPUT, Graph
+from .bands import banded, pays
+from .graph import INPUT, Graph, Node
 from .kernels import BARRIER, At, Call, Map, Program, divide, elementwise
 from .ops.base import NO_BORDER, Shape
 from .team import team_of
 
 ARENA, IMAGE = "arena", "image"
+
+
+class Step(NamedTuple):
+    """What computes one map.
+
+    Attributes
+    ----------
+    node : Node or None
+        None for the input's conversion.
+    calls : list of Call and BARRIER
+        Buffers are symbols.
+    """
+
+    node: Node | None
+    calls: list
 
 
 class Layout:
@@ -65,8 +83,8 @@ class Plan:
 
     Attributes
     ----------
-    calls : tuple of Call and BARRIER
-        The program, its buffers still symbols.
+    steps : tuple of Step
+        The input's conversion, then one step a node.
     arena_size : int
         float32 elements of one workspace.
     outputs : list of Map
@@ -81,16 +99,17 @@ class Plan:
         offsets, self.arena_size = arrange(self._lifetimes(graph, layouts))
         maps = {name: layout.map(offsets[name]) for name, layout in layouts.items()}
         image = Map(IMAGE, 0, *self.input_shape, np.prod(self.input_shape[1:]), input_shape[2])
-        calls = layouts[INPUT].zero_border(offsets[INPUT])
         if pixels is None:
-            calls += elementwise.copy(maps[INPUT], image)
+            load = elementwise.copy(maps[INPUT], image)
         else:
-            calls += elementwise.normalise_u8(maps[INPUT], image, *pixels)
+            load = elementwise.normalise_u8(maps[INPUT], image, *pixels)
+        steps = [Step(None, load)]
         for node in graph.nodes:
-            calls += [BARRIER, *layouts[node.name].zero_border(offsets[node.name])]
             inputs = (maps[i] for i in node.inputs)
-            calls += node.op.lower(node.params, maps[node.name], *inputs)
-        self.calls = tuple(calls)
+            steps.append(Step(node, node.op.lower(node.params, maps[node.name], *inputs)))
+        for step, name in zip(steps, layouts, strict=True):
+            step.calls[:0] = layouts[name].zero_border(offsets[name])
+        self.steps = tuple(steps)
         self.outputs = [maps[name] for name in graph.outputs]
         self._idle = {}
 
@@ -106,28 +125,35 @@ class Plan:
             )
         return {name: Layout(self.shapes[name], borders[name]) for name in self.shapes}
 
-    @staticmethod
-    def _lifetimes(graph, layouts):
+    def _lifetimes(self, graph, layouts):
         """From the step that writes a map to the last that reads it; outputs live to the end."""
         first = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, 1)}
         last = dict(first)
         for i, node in enumerate(graph.nodes, 1):
             last.update(dict.fromkeys(node.inputs, i))
+        for i, (dense, depthwise) in enumerate(pairwise(graph.nodes), 1):
+            if pays(dense, depthwise, self.shapes):
+                last.update((name, max(last[name], i + 1)) for name in dense.inputs)
         last.update(dict.fromkeys(graph.outputs, len(graph.nodes) + 1))
         return {n: Lifetime(layouts[n].size, first[n], last[n]) for n in layouts}
 
     def kernels(self):
         """The distinct kernels this plan calls."""
-        calls = [call for call in self.calls if call is not BARRIER]
+        calls = [call for step in self.steps for call in step.calls if call is not BARRIER]
         return list({call.kernel.name: call.kernel for call in calls}.values())
 
-    def divided(self, threads):
-        """The calls, the larger ones divided for so many threads."""
+    def calls(self, threads=1):
+        """The program for so many threads, its buffers still symbols.
+
+        One thread goes through large maps by bands of rows; several divide the larger calls.
+        """
         if threads == 1:
-            return self.calls
+            return banded(self.steps, self.shapes)
         pieces = []
-        for call in self.calls:
-            pieces += [call] if call is BARRIER else divide(call, threads)
+        for step in self.steps:
+            pieces.append(BARRIER)
+            for call in step.calls:
+                pieces += [call] if call is BARRIER else divide(call, threads)
         return pieces
 
     def workspace(self, threads=1):
@@ -167,7 +193,7 @@ class Workspace:
         start = -(block.__array_interface__["data"][0] // 4) % ALIGNMENT
         self.arena = block[start : start + plan.arena_size]
         self._plan = plan
-        self._program = Program(plan.divided(threads), {ARENA: self.arena})
+        self._program = Program(plan.calls(threads), {ARENA: self.arena})
         if threads == 1:
             self._start = self._program.run
         else:
