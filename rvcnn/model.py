@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import ShapeError, UsageError, WeightsError
 from .graph import Graph
-from .models import ARCHITECTURES, Architecture
+from .models import ARCHITECTURES, Architecture, MobileNetConfig, mobilenetv3
 from .ops import L2Normalize
 from .passes import optimise
 from .plan import Plan
@@ -56,8 +56,9 @@ def create_model(
 
     Parameters
     ----------
-    name : str, optional
-        One of :func:`list_models`; by default the one the weights file names.
+    name : str or MobileNetConfig, optional
+        One of :func:`list_models`; by default the one the weights file names. A configuration
+        decides everything about the network by itself.
     weights : path-like, optional
         A safetensors file; "random" for untrained weights. The embedded model's if neither name
         nor weights are given.
@@ -91,8 +92,7 @@ def create_model(
         raise UsageError(f"precision must be 'fp32', not {precision!r}")
     untrained = isinstance(weights, str) and weights == "random"
     if untrained:
-        classes = {"num_classes": str(num_classes or 0)}
-        file = Weights({}, UNTRAINED | classes, "random weights", "")
+        file = Weights({}, _untrained(name, num_classes), "random weights", "")
     else:
         file = load_weights(_weights_path(name, weights))
     architecture = _architecture(file, name)
@@ -108,6 +108,13 @@ def create_model(
     )
 
 
+def _untrained(name, num_classes):
+    if isinstance(name, MobileNetConfig):
+        head = "embed" if name.embedding_dim else "pooled"
+        return UNTRAINED | {"num_classes": str(name.num_classes), "embedding": head}
+    return UNTRAINED | {"num_classes": str(num_classes or 0)}
+
+
 def _weights_path(name, weights):
     if weights is not None:
         return os.fspath(weights)
@@ -118,6 +125,8 @@ def _weights_path(name, weights):
 
 def _architecture(file, name) -> Architecture:
     stated = file.metadata.get("architecture")
+    if isinstance(name, MobileNetConfig):
+        return Architecture(f"mobilenetv3_{name.variant}", lambda **settings: mobilenetv3(name))
     if name and stated and name != stated:
         raise WeightsError(f"{file.source} holds weights of {stated}, not of {name}")
     name = file.setting("architecture", name)
@@ -128,15 +137,16 @@ def _architecture(file, name) -> Architecture:
 
 def _graph(architecture, file, num_classes, padding, bn_eps) -> Graph:
     """The whole network the file holds: trunk and every head."""
-    classes = int(file.metadata.get("num_classes", num_classes or 0))
+    stated = "num_classes" in file.metadata
+    classes = file.number("num_classes", None if stated else num_classes or 0)
     if num_classes and num_classes != classes:
         raise WeightsError(f"{file.source} has {classes} classes, not {num_classes}")
     head = file.metadata.get("embedding") == "embed"
     return architecture.build(
         padding=file.setting("padding", padding),
-        bn_eps=float(file.setting("bn_eps", bn_eps)),
+        bn_eps=file.number("bn_eps", bn_eps, float),
         num_classes=classes,
-        embedding_dim=int(file.setting("embedding_dim")) if head else 0,
+        embedding_dim=file.number("embedding_dim") if head else 0,
     )
 
 

@@ -43,6 +43,17 @@ class Weights:
             "file's metadata"
         )
 
+    def number(self, key, given=None, kind=int):
+        """As :meth:`setting`, as a number that is not negative."""
+        value = self.setting(key, given)
+        try:
+            number = kind(value)
+        except ValueError:
+            number = -1
+        if not 0 <= number < float("inf"):
+            raise WeightsError(f"{self.source}: {key!r} is {value!r}, not a number from 0 up")
+        return number
+
     def check(self, parameters: Mapping[str, tuple[int, ...]]):
         """Compare with the parameters a network has.
 
