@@ -4,11 +4,12 @@ Every photograph of a folder is enlarged to 12 megapixels (or to a given shorter
 margin where it is tightest), saved as JPEG of quality 90 in memory, and embedded after a full
 decode and after a decode that keeps its shorter side at least K times the side the network's resize
 asks for. Prints, for each K, the cosine between the two embeddings and the times. The limits it is
-judged by are a mean of 0.999 and a minimum of 0.995. ``DRAFT_MARGIN`` in rvcnn/images/decode.py is
-the smallest K that keeps them.
+judged by are a mean of 0.999 and a minimum of 0.995. rvcnn's own K is ``DRAFT_MARGIN`` in
+rvcnn/images/decode.py.
 
     RVCNN_TEST_DATA=data python benchmarks/draft.py
     python benchmarks/draft.py --images photos/ --short-side 2049 --every 5
+    python benchmarks/draft.py --images photos/ --short-side 1024 --shrink-only
 """
 
 from __future__ import annotations
@@ -46,21 +47,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", help="weights file (default: the embedded model)")
     parser.add_argument("--every", type=int, default=1, help="take every N-th photograph")
     parser.add_argument("--megapixels", type=float, default=12.0)
-    parser.add_argument("--short-side", type=int, help="enlarge to this shorter side instead")
+    parser.add_argument("--short-side", type=int, help="resize to this shorter side instead")
+    parser.add_argument(
+        "--shrink-only",
+        action="store_true",
+        help="leave out photographs that would have to be enlarged: detail is the harder case",
+    )
     given = parser.parse_args()
     if given.images is None:
         parser.error("no photographs: give --images or set RVCNN_TEST_DATA")
     return given
 
 
-def enlarged(paths: list[Path], megapixels: float, short_side: int | None) -> Iterator[bytes]:
+def resized(paths: list[Path], given: argparse.Namespace) -> Iterator[bytes]:
     """Yield each photograph as a large JPEG, one in memory at a time."""
     for path in paths:
         image = decode(path).image
         width, height = image.size
-        scale = math.sqrt(megapixels * 1e6 / (width * height))
-        if short_side is not None:
-            scale = short_side / min(width, height)
+        scale = math.sqrt(given.megapixels * 1e6 / (width * height))
+        if given.short_side is not None:
+            scale = given.short_side / min(width, height)
+        if scale > 1 and given.shrink_only:
+            continue
         size = (round(width * scale), round(height * scale))
         buffer = io.BytesIO()
         image.resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=90)
@@ -90,18 +98,20 @@ def main() -> None:
     resize = embedder.preprocess.resize
     full_times: list[tuple[float, float]] = []
     rows: dict[float, list[tuple]] = {margin: [] for margin in MARGINS}
-    for jpeg in enlarged(paths, given.megapixels, given.short_side):
+    for jpeg in resized(paths, given):
         full, *times, _ = timed(embedder, jpeg, None)
         full_times.append(tuple(times))
         for margin, results in rows.items():
             # decode() multiplies by its own margin.
             row, *times, reduction = timed(embedder, jpeg, margin * resize / DRAFT_MARGIN)
             results.append((full @ row, *times, reduction))
+    if not full_times:
+        sys.exit("every photograph is smaller than that")
     decode_ms, all_ms = np.mean(full_times, axis=0)
     size = f"{given.megapixels:g} megapixels"
     if given.short_side:
         size = f"a shorter side of {given.short_side}"
-    print(f"{len(paths)} photographs enlarged to {size}, embedded by {embedder.name}")
+    print(f"{len(full_times)} photographs resized to {size}, embedded by {embedder.name}")
     print(f"full decode   decode {decode_ms:6.1f} ms   with network {all_ms:6.1f} ms")
     for margin, results in rows.items():
         cosine, decode_ms, all_ms, reduction = np.asarray(results).T

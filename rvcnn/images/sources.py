@@ -40,7 +40,7 @@ def max_bytes(max_pixels: float) -> int:
 def open_stream(source: Any, limit: int) -> Stream:
     """Open a path, bytes or a binary file object; ImageError above ``limit`` bytes."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        _check_bytes(len(source), limit)
+        _check_bytes(memoryview(source).nbytes, limit)
         return Stream(io.BytesIO(source))
     if isinstance(source, (str, os.PathLike)):
         return Stream(_open_regular(source, limit))
