@@ -183,7 +183,9 @@ class Model:
         self._plans = OrderedDict()
         self._lock = threading.Lock()
         size = architecture.input_size
-        self.dim = graph.shapes((size, size, 3))[graph.outputs[0]][2]
+        *pixels, self.dim = graph.shapes((size, size, 3))[graph.outputs[0]]
+        if pixels != [1, 1]:
+            raise WeightsError(f"{weights.source}: {graph.outputs[0]} is a map, not an embedding")
 
     def __repr__(self):
         return f"<{self.architecture.name}, {self.dim} outputs, {self.weights.source}>"

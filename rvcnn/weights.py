@@ -115,7 +115,9 @@ def load_weights(path) -> Weights:
     except OSError as error:
         reason = error.strerror or error
         raise WeightsError(f"cannot read the weights file {path}: {reason}") from None
-    except SafetensorError as error:
+    except WeightsError:
+        raise
+    except (SafetensorError, ValueError) as error:  # NumPy's limits on shapes are ValueErrors
         raise WeightsError(f"{path} is no safetensors file: {error}") from None
     return Weights(tensors, metadata, str(path), digest.hexdigest())
 
