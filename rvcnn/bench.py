@@ -1,7 +1,6 @@
 """How fast a network runs on this machine, layer by layer, against what the machine can do."""
 
 from collections import defaultdict
-from dataclasses import replace
 from time import perf_counter
 from typing import NamedTuple
 
@@ -72,58 +71,23 @@ class Layer(NamedTuple):
         return sum(4 * int(np.prod(shape)) for shape in self.weights)
 
 
-class _Recorder:
-    """Stands for an operator while a plan is made, and keeps the calls it lowers to."""
-
-    def __init__(self, op):
-        self._op = op
-        self.calls = ()
-
-    def __getattr__(self, name):
-        return getattr(self._op, name)
-
-    def lower(self, *args):
-        self.calls = self._op.lower(*args)
-        return self.calls
-
-
-def layers(graph, input_shape, pixels=PIXELS):
-    """Take a network's plan apart into layers.
+def layers(plan):
+    """The steps of a plan with their sizes.
 
     Parameters
     ----------
-    graph : Graph
-        Optimised, and bound to its weights.
-    input_shape : tuple of int
-        (H, W, 3).
-    pixels : tuple of ndarray, optional
-        As for :class:`~rvcnn.plan.Plan`.
+    plan : Plan
 
     Returns
     -------
-    plan : Plan
-    layers : list of Layer
-        In the order they run; together they hold every call of the plan.
+    list of Layer
+        In order; together they compute what the plan does.
     """
-    recorded = replace(
-        graph, nodes=tuple(replace(node, op=_Recorder(node.op)) for node in graph.nodes)
-    )
-    plan = Plan(recorded, input_shape, pixels)
-    calls = [call for call in plan.calls if call is not BARRIER]
-    place = {id(call): i for i, call in enumerate(calls)}
-    # A layer's calls end with the last one of its own; before them comes what zeroes its border.
-    ends = [place[id(node.op.calls[-1])] + 1 for node in recorded.nodes]
-    first = place[id(recorded.nodes[0].op.calls[0])]
-    while first and calls[first - 1].kernel.name.startswith("f32_zero_border"):
-        first -= 1
-    edges = [0, first, *ends]
-    return plan, [
-        _layer(plan, node, tuple(calls[edges[i] : edges[i + 1]]))
-        for i, node in enumerate([None, *graph.nodes])
-    ]
+    return [_layer(plan, step) for step in plan.steps]
 
 
-def _layer(plan, node, calls):
+def _layer(plan, step):
+    calls, node = tuple(c for c in step.calls if c is not BARRIER), step.node
     if node is None:
         return Layer(INPUT, "Input", (plan.input_shape,), plan.input_shape, (), calls)
     weights = tuple(w.shape for w in node.params.values() if w.ndim > 1)
@@ -175,7 +139,8 @@ class Report(NamedTuple):
     model : str
     input_size : int
     layers : list of LayerTime
-        On one thread.
+        On one thread, one layer after another. The network runs its largest maps by bands of rows,
+        two layers at a time, so it may take less than their sum.
     image_ms : float
         The whole network, one image on one thread, in one call.
     peak_gflops : float
@@ -228,7 +193,8 @@ def measure(model, size=None, threads=1, seconds=2.0):
     size = size or kind.input_size
     if size < kind.smallest_input:
         raise ShapeError(f"{kind.name} takes images from {kind.smallest_input} pixels up")
-    plan, parts = layers(optimise(model.graph), (size, size, 3))
+    plan = Plan(optimise(model.graph), (size, size, 3), PIXELS)
+    parts = layers(plan)
     image = np.random.default_rng(0).integers(0, 256, plan.input_shape, np.uint8)
     stream = [image] * (IMAGES_A_THREAD * threads)
     clock = LayerClock(plan, parts, image)

@@ -9,9 +9,10 @@ from click.testing import CliRunner
 from rvcnn import bench, create_model
 from rvcnn.cli import app
 from rvcnn.errors import ShapeError
-from rvcnn.kernels import BARRIER, Call, Program, lanes
+from rvcnn.kernels import Call, Program, lanes
 from rvcnn.passes import optimise
 from rvcnn.peak import _MULTIPLY_ADDS, _READ, CHAINS, STREAMS, Peak, ReadBandwidth
+from rvcnn.plan import Plan
 
 PRODUCTS = ("Conv2d", "Linear")
 
@@ -23,14 +24,8 @@ def small():
 
 @pytest.fixture(scope="module")
 def parts(small):
-    return bench.layers(optimise(small.graph), (48, 64, 3))
-
-
-def test_layers_hold_every_call_of_the_plan_in_order(parts):
-    plan, layers = parts
-    taken = [call for layer in layers for call in layer.calls]
-    assert list(map(id, taken)) == [id(call) for call in plan.calls if call is not BARRIER]
-    assert all(layer.calls for layer in layers)
+    plan = Plan(optimise(small.graph), (48, 64, 3), bench.PIXELS)
+    return plan, bench.layers(plan)
 
 
 def test_layers_are_the_nodes_of_the_optimised_graph(small, parts):
