@@ -105,6 +105,11 @@ def coefficients(size, start, stop, count):
     return first, weights
 
 
+def resize_kernel():
+    """The kernel of :func:`resize`."""
+    return u8_resize(NV=4, LANES=_target.lanes())
+
+
 def resize(pixels, box, size):
     """Resample a window of an image with antialiased bilinear weights.
 
@@ -134,7 +139,7 @@ def resize(pixels, box, size):
     out = np.empty(3 * size[0] * size[1] + SLACK, np.uint8)
     offsets = (x_first - begin) * 4
     Entry(
-        u8_resize(NV=4, LANES=_target.lanes()),
+        resize_kernel(),
         [
             address_of(out),
             address_of(pixels) + 4 * begin,

@@ -2,11 +2,12 @@
 
 from . import kernels
 from .kernels import vector
+from .kernels.resize import resize_kernel
 
 
 def _needed(embedder):
     walk = kernels.FAMILIES["walk"]()
-    return [walk, *embedder.backend.kernels(), *vector.dot_kernels()]
+    return [walk, resize_kernel(), *embedder.backend.kernels(), *vector.dot_kernels()]
 
 
 def is_compiled(embedder):

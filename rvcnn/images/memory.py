@@ -45,7 +45,7 @@ def rgbx(image: Image.Image) -> np.ndarray:
     -------
     numpy.ndarray
         (H, W, 4) uint8, C-contiguous, to be read only; the fourth byte means nothing. Pillow's own
-        memory where it lies in one block, else a copy. It keeps the image alive.
+        memory where it lies in one block, else a copy. The array keeps the image alive.
     """
     width, height = image.size
     try:
@@ -58,6 +58,17 @@ def rgbx(image: Image.Image) -> np.ndarray:
         return np.concatenate([rgbx(image.crop(strip)) for strip in strips])
     array = _ArrowArray.from_address(_pointer_of(capsule, b"arrow_array"))
     pixels = array.children[0].contents
-    block = (ctypes.c_uint8 * (4 * width * height)).from_address(pixels.buffers[1])
-    block.owner = (image, capsule)
-    return np.frombuffer(block, np.uint8).reshape(height, width, 4)
+    return np.asarray(_Memory(pixels.buffers[1], (height, width, 4), (image, capsule)))
+
+
+class _Memory:
+    """Memory that belongs to somebody else, as NumPy asks for it."""
+
+    def __init__(self, address, shape, owner):
+        self.owner = owner
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": shape,
+            "data": (address, True),
+        }

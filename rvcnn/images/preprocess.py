@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rvcnn.errors import UsageError, WeightsError
+from rvcnn.images.memory import rgbx
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -122,14 +123,14 @@ class Preprocess:
             (crop, crop, 3) uint8, C-contiguous.
         """
         box = self._window(size or image.size, image.size)
-        kind = INTERPOLATIONS[self.interpolation]
-        if image.height <= image.width <= _LONG_STRIP * image.height:
-            return np.array(image.resize((self.crop, self.crop), kind, box))
-        # Pillow 13 turns its two passes round for a box in an image that is high, which rounds
-        # otherwise than the whole image's resize does: so one call for each pass.
-        image, (left, top, right, bottom) = self._cut(image, box)
-        image = image.resize((self.crop, image.height), kind, (left, 0, right, image.height))
-        return np.array(image.resize((self.crop, self.crop), kind, (0, top, self.crop, bottom)))
+        if self.interpolation == "bilinear":
+            from rvcnn.kernels.resize import resize
+
+            return resize(rgbx(image), box, (self.crop, self.crop))
+        if max(image.size) > _LONG_STRIP * min(image.size):
+            image, box = self._cut(image, box)
+        window = image.resize((self.crop, self.crop), INTERPOLATIONS[self.interpolation], box)
+        return np.array(window)
 
     def _window(
         self, size: tuple[int, int], image_size: tuple[int, int]
