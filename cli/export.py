@@ -32,4 +32,4 @@ def command(dir: Path, output: Path, dtype: str, quiet: bool) -> None:
     paths, vectors = open_place(dir).rows()
     export.write(output, paths, vectors, dtype)
     if not quiet:
-        note(f"{len(paths)} vectors written to {output}")
+        note(f"{len(paths)} vector{'s' * (len(paths) != 1)} written to {output}")

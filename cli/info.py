@@ -1,6 +1,7 @@
 """`rvcnn info`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,4 +22,11 @@ def command(dir: Path, as_json: bool) -> None:
     if as_json:
         write_json(facts)
     else:
-        write_text(*(printable(f"{name:<16} {value}") for name, value in facts.items()))
+        write_text(*(printable(f"{name:<16} {show(value)}") for name, value in facts.items()))
+
+
+def show(value: Any) -> str:
+    """Return a fact as text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    return str(value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(readable=False, path_type=Path)  # what is there, the library finds out
 
 
 def grouped(name: str, **options: Callable) -> Callable:

@@ -68,5 +68,5 @@ def _json_hit(hit: "Hit", rank: int, query: str | list[str]) -> dict[str, Any]:
         "width": item.width,
         "height": item.height,
         "added_at": item.added_at,
-        "metadata": item.metadata,
+        "metadata": item.metadata or {},
     }

@@ -1,5 +1,6 @@
 """The progress bar: images done of total, rate, time left; none where nobody watches."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -43,13 +44,16 @@ class Progress:
             from tqdm import tqdm
 
             tqdm.monitor_interval = 0  # no thread of its own
+            sized = os.get_terminal_size(sys.stderr.fileno()).columns > 0
             self._bar = tqdm(
                 total=total,
                 unit="",
                 file=sys.stderr,
                 leave=False,
                 bar_format=LAYOUT,
-                dynamic_ncols=True,
+                ncols=None if sized else 79,
+                nrows=None if sized else 24,
+                dynamic_ncols=sized,
             )
 
     def advance(self, images: int = 1) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rvcnn.folder import Done, Event, Report, Scanned, Skipped
 from rvcnn.folder.embed import Task, Worker
 from rvcnn.folder.opening import home_for, open_writer
-from rvcnn.index import Status, repair
+from rvcnn.index import Index, Status, repair
 from rvcnn.threads import available_cpus, ordered_map
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def mend(
     with open_writer(home_for(root, embedder, wait), embedder, False, wait) as writer:
         tasks = [
             Task(item.id, os.path.join(root, item.id))
-            for item in writer.items()
+            for item in Index.open(root).items()
             if item.status == Status.STALE
         ]
         progress(Scanned(len(tasks), report.unchanged))

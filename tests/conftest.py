@@ -6,6 +6,7 @@ checkout ``kernels/`` and ``cli/`` lie beside ``rvcnn/``, where they are not imp
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,35 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no test data: set RVCNN_TEST_DATA (looked in {DATA})")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """Compile the kernels, so that no command says that it does."""
+    import rvcnn
+    from rvcnn.warmup import warmup
+
+    warmup(rvcnn.Embedder())
+
+
+@pytest.fixture(scope="session")
+def indexed(compiled, tmp_path_factory) -> Path:
+    """A folder ``photos`` with six pictures and an index. Not to be changed."""
+    from cli_checks import make_photos, run_ok
+
+    folder = tmp_path_factory.mktemp("cli") / "photos"
+    make_photos(folder)
+    run_ok("embed", folder)
+    return folder
+
+
+@pytest.fixture
+def photos(indexed, tmp_path, monkeypatch) -> Path:
+    """A copy of that folder, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    shutil.copytree(indexed, "photos")
+    return Path("photos")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -107,7 +107,8 @@ def run_child(body: str, tmp_path, **kwargs) -> subprocess.CompletedProcess:
 def test_image_libraries_are_silent(tmp_path):
     body = (
         "from rvcnn.cli.engine import quiet_libraries; quiet_libraries(); "
-        "os.write(2, b'libtiff: chatter'); logging.getLogger('PIL.TiffImagePlugin').error('e'); print('ours', file=sys.stderr)"
+        "os.write(2, b'libtiff: chatter'); logging.getLogger('PIL.TiffImagePlugin').error('e'); "
+        "print('ours', file=sys.stderr)"
     )
     assert run_child(body, tmp_path).stderr == "ours\n"
     loud = run_child(body, tmp_path, env={**os.environ, "RVCNN_DEBUG": "1"}).stderr

@@ -5,73 +5,14 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from PIL import Image
+from cli_checks import picture, posix, run, run_child, run_ok
 
 import rvcnn
-from rvcnn.cli import app
 
-posix = pytest.mark.skipif(os.name == "nt", reason="file names are text there")
-
-
-def picture(seed: int) -> Image.Image:
-    """Return stripes of two colours, 96 x 80; their angle and width differ with the seed."""
-    y, x = np.mgrid[:80, :96]
-    wave = np.sin((x * np.cos(seed) + y * np.sin(seed)) / (1 + seed % 4))[..., None]
-    colours = np.random.default_rng(seed).integers(0, 256, (2, 3))
-    return Image.fromarray(np.where(wave > 0, *colours).astype(np.uint8))
-
-
-def run(*args: str | Path) -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(app, [os.fspath(a) for a in args])
-
-
-def run_ok(*args: str | Path) -> str:
-    """Run a command that must succeed; return its stdout."""
-    result = run(*args)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def run_child(*args: str | Path, **kwargs) -> subprocess.CompletedProcess:
-    """Run a command in a process of its own; its output is bytes."""
-    command = [sys.executable, "-m", "rvcnn", *args]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    """Kernels are compiled before any command that might say so."""
-    run_ok("warmup")
-
-
-@pytest.fixture(scope="module")
-def indexed(tmp_path_factory) -> Path:
-    """A folder ``photos`` with an index of six pictures; a to c are alike. Not to be changed."""
-    folder = tmp_path_factory.mktemp("cli") / "photos"
-    (folder / "sub").mkdir(parents=True)
-    picture(1).save(folder / "a.png")
-    picture(1).save(folder / "b.jpg", quality=60)
-    picture(1).save(folder / "sub" / "c.webp", quality=90)
-    for seed in (2, 3, 4):
-        picture(seed).save(folder / f"other{seed}.png")
-    run_ok("embed", folder)
-    return folder
-
-
-@pytest.fixture
-def photos(indexed, tmp_path, monkeypatch) -> Path:
-    """A copy of that folder, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(indexed, "photos")
-    return Path("photos")
+pytestmark = pytest.mark.usefixtures("compiled")
 
 
 def scores_and_paths(stdout: str) -> list[tuple[str, str]]:

@@ -1,0 +1,230 @@
+"""Bad input at the command line: one clear line, the documented exit code, nothing lost."""
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cli_checks import make_photos, picture, posix, run, run_ok
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import rvcnn
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+
+def one_line(result, code: int) -> str:
+    """Return the single line on stderr of a command that failed with `code`."""
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert result.stderr.startswith("rvcnn: ") and result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.fixture
+def other_weights(tmp_path) -> Path:
+    """The embedded model with one number changed."""
+    embedded = Path(rvcnn.__file__).parent / "data" / "mobilenetv3_small_rvcnn.safetensors"
+    with safe_open(embedded, "np") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+        metadata = file.metadata()
+    tensors["embed.bias"] = tensors["embed.bias"] + tensors["embed.bias"].dtype.type(0.5)
+    save_file(tensors, tmp_path / "other.safetensors", metadata)
+    return tmp_path / "other.safetensors"
+
+
+def test_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    result = run("embed", "empty")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "empty: no images\n")
+    picture(1).save("a.png")
+    found = run("search", "a.png", "--in", "empty")
+    assert (found.exit_code, found.stdout, found.stderr) == (0, "", "")
+    run_ok("export", "empty", "-o", "e.csv")
+    assert run("verify", "empty").exit_code == 0
+
+
+@posix
+def test_a_folder_that_contains_itself(photos):
+    (photos / "sub" / "loop").symlink_to("..")
+    (photos / "nowhere").symlink_to("missing")
+    assert run("embed", "photos").stderr == "photos: 6 unchanged\n"
+
+
+def without_override() -> None:
+    """Let root be refused what other users are: drop the capabilities that override permissions."""
+    prctl = ctypes.CDLL(None).prctl
+    drop_from_bounding_set, dac_override, dac_read_search = 24, 1, 2
+    for capability in (dac_override, dac_read_search):
+        if prctl(drop_from_bounding_set, capability, 0, 0, 0):
+            os._exit(77)
+
+
+def run_unprivileged(*args: str) -> subprocess.CompletedProcess:
+    """Run a command as a user whom permissions bind."""
+    prepare = None
+    if os.geteuid() == 0:
+        if not sys.platform.startswith("linux"):
+            pytest.skip("root sees everything")
+        prepare = without_override
+    command = [sys.executable, "-m", "rvcnn", *args]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=prepare)
+    if done.returncode == 77:
+        pytest.skip("root cannot drop its privileges here")
+    return done
+
+
+@posix
+def test_what_may_not_be_read(photos):
+    (photos / "a.png").touch()  # its time is new, so it is opened again
+    (photos / "a.png").chmod(0)
+    (photos / "sub").chmod(0)
+    try:
+        result = run_unprivileged("embed", "photos")
+    finally:
+        (photos / "sub").chmod(0o700)
+        (photos / "a.png").chmod(0o600)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.splitlines()[:2] == [
+        "skipping photos/sub: Permission denied",
+        "skipping photos/a.png: Permission denied",
+    ]
+    assert "sub/c.webp" in rvcnn.Index.open("photos").ids
+
+
+@posix
+def test_a_folder_that_may_not_be_entered(photos):
+    photos.chmod(0)
+    try:
+        result = run_unprivileged("embed", "photos")
+    finally:
+        photos.chmod(0o700)
+    assert result.returncode == 1
+    assert result.stderr == "rvcnn: cannot list photos: Permission denied\n"
+    assert len(rvcnn.Index.open("photos")) == 6
+
+
+@posix
+def test_a_read_only_folder_has_its_index_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    make_photos(Path("photos"))
+    Path("photos").chmod(0o500)
+    try:
+        assert run_unprivileged("embed", "photos").stderr == "photos: 6 embedded\n"
+        found = run_unprivileged("search", "photos/a.png", "--in", "photos", "-k", "1")
+        assert found.stdout == "1.000\tphotos/a.png\n"
+    finally:
+        Path("photos").chmod(0o700)
+    assert not Path("photos/.rvcnn").exists()
+    assert len(list((tmp_path / "data").rglob("items.sqlite"))) == 1
+
+
+def test_a_second_writer_waits_and_gives_up(photos):
+    picture(9).save(photos / "new.png")
+    with rvcnn.Index.open("photos").writer():
+        line = one_line(run("embed", "photos", "--wait", "0.1"), 1)
+        assert len(run_ok("search", "photos/a.png", "--in", "photos").splitlines()) == 6
+    assert str(photos.resolve()) in line
+    assert run("embed", "photos").stderr == "photos: 1 embedded, 6 unchanged\n"
+
+
+def test_an_index_of_a_newer_version(photos):
+    manifest = photos / ".rvcnn" / "manifest.json"
+    newer = json.dumps(json.loads(manifest.read_text()) | {"format_version": 99})
+    manifest.write_text(newer)
+    with closing(sqlite3.connect(photos / ".rvcnn" / "items.sqlite")) as database, database:
+        database.execute("UPDATE state SET manifest = ?", (newer,))
+    for command in (
+        ["embed", "photos"],
+        ["search", "photos/a.png", "--in", "photos"],
+        ["info", "photos"],
+        ["verify", "photos"],
+        ["export", "photos", "-o", "v.npz"],
+    ):
+        line = one_line(run(*command), 4)
+        assert "99" in line and "rvcnn embed --rebuild" in line
+    assert run("embed", "--rebuild", "photos").exit_code == 0
+    assert len(rvcnn.Index.open("photos")) == 6
+
+
+def test_an_index_of_another_model(photos, other_weights):
+    for command in (["embed", "photos"], ["search", "photos/a.png", "--in", "photos"]):
+        line = one_line(run(*command, "--weights", other_weights), 4)
+        assert "mobilenetv3_small" in line and "rvcnn embed --rebuild" in line
+    run_ok("embed", "photos", "--weights", other_weights, "--rebuild")
+    found = run_ok("search", "photos/a.png", "--in", "photos", "--weights", other_weights, "-k1")
+    assert found == "1.000\tphotos/a.png\n"
+    one_line(run("search", "photos/a.png", "--in", "photos"), 4)
+
+
+def test_a_damaged_index(photos):
+    (photos / ".rvcnn" / "items.sqlite").write_bytes(b"no database")
+    for command in (["info", "photos"], ["export", "photos", "-o", "v.npz"], ["embed", "photos"]):
+        assert "--re" in one_line(run(*command), 1)
+    result = run("verify", "photos")
+    assert result.exit_code == 1 and result.stdout
+    assert run("verify", "photos", "--repair").exit_code == 0
+    assert run("embed", "photos").exit_code == 0
+    assert len(rvcnn.Index.open("photos")) == 6
+
+
+def test_gone_files_and_an_unmounted_disk(photos):
+    for name in ("a.png", "b.jpg", "other2.png", "other3.png"):
+        (photos / name).unlink()
+    line = one_line(run("embed", "photos"), 1)
+    assert "--prune" in line
+    assert len(rvcnn.Index.open("photos")) == 6
+    assert run("embed", "photos", "--prune").stderr == "photos: 2 unchanged, 4 removed\n"
+
+
+def test_a_full_disk_under_an_export(photos, monkeypatch):
+    Path("v.npz").write_text("old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("rvcnn.export.os.fsync", full)
+    result = run("export", "photos", "-o", "v.npz")
+    assert one_line(result, 1) == "rvcnn: no space left on the disk\n"
+    assert Path("v.npz").read_text() == "old"
+    assert [p.name for p in Path().iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Path:
+    """A file system of 256 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_under_the_index(small_disk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_photos(Path("photos"))
+    for seed in range(5, 120):
+        picture(seed).save(f"photos/more{seed}.png")
+    shutil.copytree("photos", "disk/photos", copy_function=os.symlink)
+    for link in Path("disk/photos").rglob("*.*"):
+        target = tmp_path / "photos" / link.relative_to("disk/photos")
+        if link.is_symlink():
+            link.unlink()
+            link.symlink_to(target)
+    result = run("embed", "disk/photos")
+    assert "space" in one_line(result, 1) or "full" in result.stderr
+    subprocess.run(["mount", "-o", "remount,size=8m", "disk"], check=True)
+    assert run("verify", "disk/photos").exit_code == 0
+    assert run("embed", "disk/photos").exit_code == 0
+    assert len(rvcnn.Index.open("disk/photos")) == 121
