@@ -279,6 +279,40 @@ def dot_products(queries, vectors):
     return np.einsum("qd,nd->qn", _f64(queries), _f64(vectors))
 
 
+def resize(pixels, box, size):
+    """Resample a window of an image with antialiased bilinear weights, not rounded.
+
+    Pillow's ``Image.resize(size, BILINEAR, box)``: each axis by itself, a triangle as wide as an
+    output pixel (at least 1) to both sides of its centre, cut at the image's edge, its weights
+    scaled to sum to 1. Pillow rounds after each axis.
+
+    Parameters
+    ----------
+    pixels : (H, W, C) array
+    box : (left, top, right, bottom)
+        In pixels, fractions allowed.
+    size : (width, height)
+
+    Returns
+    -------
+    (height, width, 3) float64 array
+        Of the first three channels.
+    """
+    left, top, right, bottom = box
+    across = _triangles(pixels.shape[1], left, right, size[0])
+    down = _triangles(pixels.shape[0], top, bottom, size[1])
+    return np.einsum("yh,xw,hwc->yxc", down, across, _f64(pixels)[..., :3], optimize=True)
+
+
+def _triangles(samples, start, stop, count):
+    """Weights (count, samples) of one axis."""
+    scale = (stop - start) / count
+    centres = start + (np.arange(count)[:, None] + 0.5) * scale
+    distance = np.abs(np.arange(samples) + 0.5 - centres) / max(scale, 1.0)
+    weights = np.maximum(1.0 - distance, 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
 def _f64(x):
     return np.asarray(x, np.float64)
 

@@ -1,9 +1,8 @@
-"""How the kernel tests judge a result: error bounds, guard bands, and failures that say where."""
+"""How the kernel tests judge a result: error bounds, and failures that say where."""
 
 import numpy as np
 
 EPS = float(np.finfo(np.float32).eps)
-GUARD = 64
 
 
 def rounding_bound(magnitude, terms):
@@ -48,22 +47,6 @@ def assert_within(got, want, bound, name=""):
             f"{name}: {wrong.sum()} of {wrong.size} outputs are off; first at {at}: got {got[at]}, "
             f"want {want[at]}, bound {bound[at]:.3g}; max ULP {largest:.0f}"
         )
-
-
-class Guarded:
-    """An output array between guard bands, filled with NaN so that a missed output shows."""
-
-    def __init__(self, shape, dtype=np.float32):
-        size = int(np.prod(shape))
-        self._whole = np.full(size + 2 * GUARD, np.nan, dtype)
-        self._whole.view(np.uint8)[:] = 0xFF  # a NaN that no computation makes
-        self.array = self._whole[GUARD : GUARD + size].reshape(shape)
-
-    def assert_intact(self, name=""):
-        """Fail if anything outside the array was written."""
-        for side, band in (("before", self._whole[:GUARD]), ("after", self._whole[-GUARD:])):
-            touched = np.flatnonzero((band.view(np.uint8) != 0xFF).reshape(GUARD, -1).any(axis=1))
-            assert not touched.size, f"{name}: wrote {side} the output, elements {touched}"
 
 
 def read_only(array):

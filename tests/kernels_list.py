@@ -2,6 +2,8 @@
 
 from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
 
+from rvcnn.kernels import elementwise, lanes, resize
+
 ACTIVATIONS = "identity relu relu6 leaky_relu hard_sigmoid hard_swish sigmoid silu".split()
 CHANNELS = (1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40)
 OUTPUTS = (*CHANNELS, 56, 63, 64, 65, 72, 80, 88, 96, 100, 640)
@@ -40,16 +42,16 @@ CONV = [
 ]
 DEPTHWISE = [
     *(
-        depthwise((8, 9), c, (k, k), stride=s, padding=k // 2)
+        depthwise((5, 17), c, (k, k), stride=s, padding=k // 2)
         for k in (3, 5)
         for s in (1, 2)
         for c in CHANNELS
     ),
     *(
-        depthwise((5, w * s), 12, (k, k), stride=s, padding=((0, k - 1), (k - 1, 0)))
+        depthwise((5, w * s), c, (k, k), stride=s, padding=((0, k - 1), (k - 1, 0)))
         for k in (3, 5)
         for s in (1, 2)
-        for w in (1, 2, 6, 7, 8, 14, 15)
+        for w, c in ((1, 28), (2, 3), (6, 25), (7, 12), (8, 12), (14, 12), (15, 12))
     ),
     *(depthwise((9, 10), 20, (3, 3), padding=1, activation=a) for a in ACTIVATIONS),
     depthwise((10, 11), 9, (3, 5), padding=(1, 2)),
@@ -89,3 +91,12 @@ VECTORS = [
     *(simple("dot_products", (q, 40), (n, 40)) for q in (1, 3) for n in (1, 2, 3, 4, 6, 8, 9)),
 ]
 PROBLEMS = LINEAR + CONV + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS
+
+
+def other_kernels():
+    """Return the kernels that only plans use, not the functions of arrays, for this lane count."""
+    widths = [n for n in (16, 8, 4, 1) if n <= lanes()]
+    families = (elementwise.f32_copy, elementwise.u8_scale_shift)
+    kernels = [family(LANES=n) for family in families for n in widths]
+    kernels += [elementwise.f32_zero_border(), resize.u8_resize(NV=4, LANES=lanes())]
+    return [k for k in kernels if k.compiled()]
