@@ -6,7 +6,8 @@ in the cache. Every value is computed as before, so results do not change.
 
 import math
 
-from .kernels import cut, rows_axis
+from .kernels import FUSED, cut, rows_axis
+from .kernels.conv import is_depthwise
 from .ops import Conv2d
 
 LARGE = 200_000
@@ -42,8 +43,14 @@ def pays(dense, depthwise, shapes):
         and isinstance(dense.op, Conv2d)
         and dense.op.groups == 1
         and isinstance(depthwise.op, Conv2d)
-        and depthwise.op.groups == depthwise.op.in_channels > 1
         and depthwise.inputs == (dense.name,)
+        and is_depthwise(
+            depthwise.params["weight"],
+            depthwise.op.window(shapes[dense.name]),
+            depthwise.op.groups,
+        )
+        # Other activations are passes of their own over the whole map.
+        and {dense.op.activation, depthwise.op.activation} <= FUSED.keys()
         and 4 * math.prod(shapes[dense.name]) >= LARGE
     )
 
@@ -55,7 +62,8 @@ def _interleaved(first, second, shapes):
     bands = min(-(-4 * math.prod(shape) // BAND), out_rows)
     out_edges = [round(out_rows * i / bands) for i in range(1, bands)]
     reach = window.kernel[0] - window.padding[0][0]
-    in_edges = [min((edge - 1) * window.stride[0] + reach, height) for edge in out_edges]
+    in_edges = [(edge - 1) * window.stride[0] + reach for edge in out_edges]
+    in_edges = [max(0, min(edge, height)) for edge in in_edges]
     calls, firsts = _cut_all(first.calls, [edge * width for edge in in_edges])
     others, seconds = _cut_all(second.calls, out_edges)
     for one, other in zip(firsts, seconds, strict=True):

@@ -8,7 +8,8 @@ from kernels_problems import STEEPEST, activation_bound
 
 from rvcnn import ops
 from rvcnn.graph import INPUT, Graph, Node
-from rvcnn.kernels import reference
+from rvcnn.kernels import BARRIER, reference
+from rvcnn.models import MobileNetConfig, mobilenetv3
 from rvcnn.plan import Plan
 
 
@@ -45,6 +46,31 @@ def image(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+def network(variant="small", **options):
+    """Make a MobileNetV3 with random parameters, its embedding at unit length."""
+    graph = bound_to_random(mobilenetv3(MobileNetConfig(variant, **options)))
+    return graph.followed_by("unit", ops.L2Normalize())
+
+
+def bordered():
+    """Make layers whose maps carry borders, in a graph where buffers are handed on."""
+    depthwise = ops.Conv2d(8, 8, (5, 5), padding="same", groups=8)
+    return bound_to_random(
+        layers(
+            ("a", ops.Conv2d(3, 8, (3, 3), (2, 2), "same")),
+            ("b", depthwise, "a"),
+            ("n", ops.BatchNorm(8, 1e-3), "b"),
+            ("s", ops.Add(), "n", "a"),
+            ("c", ops.Conv2d(8, 8, (3, 3), padding=((0, 3), (2, 0))), "s"),
+            ("g", ops.GlobalAvgPool(), "c"),
+            ("x", ops.ScaleChannels(), "c", "g"),
+            ("d", depthwise, "x"),
+            ("e", ops.Activation("silu"), "d"),
+            outputs=["e", "g"],
+        )
+    )
+
+
 def run_reference(graph, x):
     """Compute every layer in float64: {name: map}."""
     values = {INPUT: np.asarray(x, np.float64)}
@@ -56,6 +82,11 @@ def run_reference(graph, x):
 def run_plan(graph, x):
     """Compute the graph's outputs by a plan made for this input."""
     return Plan(graph, x.shape).run(x)
+
+
+def calls_of(plan):
+    """Return the kernel calls of a plan's program, without the barriers."""
+    return [call for call in plan.calls() if call is not BARRIER]
 
 
 def with_all_outputs(graph):

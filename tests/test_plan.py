@@ -1,38 +1,26 @@
 """Plans: one arena, reused and never trusted to be clean; immutable, shared, without allocation."""
 
-import copy
-import gc
-import hashlib
-import itertools
-import threading
-import tracemalloc
-import weakref
-
 import numpy as np
 import pytest
 from graph_checks import (
     assert_every_layer,
+    bordered,
     bound_to_random,
+    calls_of,
     image,
     layers,
+    network,
     run_plan,
     with_all_outputs,
 )
 from kernels_checks import EPS, assert_within
 
 from rvcnn.graph import INPUT
-from rvcnn.kernels import BARRIER, At, Map, Program, elementwise
-from rvcnn.models import MobileNetConfig, mobilenetv3
-from rvcnn.ops import Activation, Add, BatchNorm, Conv2d, GlobalAvgPool, L2Normalize, ScaleChannels
+from rvcnn.ops import Add, Conv2d
 from rvcnn.passes import optimise
 from rvcnn.plan import Plan
 
 SIZE = (64, 47, 3)
-
-
-def network(variant="small", **options):
-    graph = bound_to_random(mobilenetv3(MobileNetConfig(variant, **options)))
-    return graph.followed_by("unit", L2Normalize())
 
 
 @pytest.fixture(scope="module")
@@ -66,25 +54,6 @@ def test_every_layer_of_a_network(variant, size, padding, rewrite):
 
 
 # --- the arena ----------------------------------------------------------------------------------
-
-
-def bordered():
-    """Layers whose maps carry borders, in a graph where buffers are handed on."""
-    depthwise = Conv2d(8, 8, (5, 5), padding="same", groups=8)
-    return bound_to_random(
-        layers(
-            ("a", Conv2d(3, 8, (3, 3), (2, 2), "same")),
-            ("b", depthwise, "a"),
-            ("n", BatchNorm(8, 1e-3), "b"),
-            ("s", Add(), "n", "a"),
-            ("c", Conv2d(8, 8, (3, 3), padding=((0, 3), (2, 0))), "s"),
-            ("g", GlobalAvgPool(), "c"),
-            ("x", ScaleChannels(), "c", "g"),
-            ("d", depthwise, "x"),
-            ("e", Activation("silu"), "d"),
-            outputs=["e", "g"],
-        )
-    )
 
 
 @pytest.mark.parametrize("rewrite", [optimise, lambda g: g], ids=["optimised", "as it is"])
@@ -140,141 +109,6 @@ def test_a_result_belongs_to_the_caller(plan, images, expected):
     assert plan.run(images[0])[0].tobytes() == expected[0]
 
 
-# --- shared between threads ---------------------------------------------------------------------
-
-
-def calls_of(plan):
-    return [call for call in plan.calls if call is not BARRIER]
-
-
-def digest(plan):
-    """Digest of every array a plan's program reads from."""
-    hashed = hashlib.sha256()
-    for call in calls_of(plan):
-        for value in call.args:
-            place = value.buffer if isinstance(value, At) else value
-            if isinstance(place, np.ndarray):
-                hashed.update(place.tobytes())
-    return hashed.hexdigest()
-
-
-def test_many_threads_share_one_plan(plan, images, expected):
-    before, calls = digest(plan), plan.calls
-    start, wrong = threading.Barrier(8), []
-
-    def work(first):
-        start.wait()
-        for i in range(40):
-            k = (first + i) % len(images)
-            if plan.run(images[k])[0].tobytes() != expected[k]:
-                wrong.append((first, i))
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert plan.calls is calls and digest(plan) == before
-
-
-def test_a_plan_keeps_what_its_program_points_to(images, expected):
-    """Weights packed for a plan outlive the graph they came from, and the plan its workspace."""
-    plan = Plan(optimise(network(padding="same")), SIZE)
-    workspace = plan.workspace()
-    del plan
-    rubbish = [np.full(1000, np.nan, np.float32) for _ in range(2000)]
-    assert workspace.run(images[0])[0].tobytes() == expected[0]
-    del rubbish
-
-
-def test_running_allocates_only_the_results(plan, images):
-    for x in images:
-        plan.run(x)
-    tracemalloc.start()
-    try:
-        plan.run(images[0])
-        start, _ = tracemalloc.get_traced_memory()
-        for i in range(300):
-            tracemalloc.reset_peak()
-            plan.run(images[i % len(images)])
-            assert tracemalloc.get_traced_memory()[1] - start < 16384, f"run {i}"
-        end, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert plan.arena_size * 4 > 5 * 16384
-    assert end - start < 4096
-
-
-# --- threads that share one image ---------------------------------------------------------------
-
-
-def shuffled(plan, threads, rng):
-    """Return the plan with the calls divided for threads, and in another order in each stage."""
-    stages = [[]]
-    for call in plan.divided(threads):
-        stages.append([]) if call is BARRIER else stages[-1].append(call)
-    other = copy.copy(plan)
-    order = ([*(stage[i] for i in rng.permutation(len(stage))), BARRIER] for stage in stages)
-    other.calls = tuple(itertools.chain(*order))
-    return other
-
-
-@pytest.mark.parametrize("threads", [1, 2, 7, 50])
-@pytest.mark.parametrize("make", [bordered, network])
-def test_the_calls_of_a_stage_may_run_in_any_order(make, threads):
-    """What stands between two barriers depends on nothing else there, and misses no output."""
-    plan, x = Plan(optimise(make()), (160, 171, 3)), image(8, 160, 171, 3)
-    want = [r.tobytes() for r in plan.run(x)]
-    rng = np.random.default_rng(threads)
-    if threads > 1:
-        assert len(plan.divided(threads)) > len(plan.calls), "nothing was divided"
-    for _ in range(3):
-        workspace = shuffled(plan, threads, rng).workspace()
-        workspace.arena[:] = np.nan
-        assert [r.tobytes() for r in workspace.run(x)] == want
-
-
-@pytest.mark.parametrize("threads", [2, 3, 16])
-def test_an_image_on_several_threads_gives_the_same_bits(graph, threads):
-    size = (160, 171, 3)
-    plan = Plan(graph, size)
-    for seed in range(20):
-        x = image(seed, *size)
-        assert plan.run(x, threads)[0].tobytes() == plan.run(x)[0].tobytes(), seed
-
-
-def test_threads_that_each_use_several_threads(plan, images, expected):
-    start, wrong = threading.Barrier(4), []
-
-    def work(first):
-        start.wait()
-        for i in range(60):
-            k = (first + i) % len(images)
-            if plan.run(images[k], 1 + i % 3)[0].tobytes() != expected[k]:
-                wrong.append((first, i))
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-
-
-@pytest.mark.parametrize("take", [lambda p: p.run, lambda p: p.together()[1]], ids=["run", "help"])
-def test_a_program_lives_as_long_as_whoever_can_run_it(take):
-    x, out = np.ones((2, 2, 4), np.float32), np.empty((2, 2, 4), np.float32)
-    alive = weakref.ref(x)
-    run = take(Program(elementwise.add(Map.of(out), Map.of(x), Map.of(x))))
-    del x
-    gc.collect()
-    assert alive() is not None
-    run()
-    del run
-    assert alive() is None
-
-
 # --- what goes in -------------------------------------------------------------------------------
 
 
@@ -303,13 +137,13 @@ def test_any_memory_layout_will_do(plan, images, expected):
     locked.flags.writeable = False
     wide = np.full((*SIZE[:2], 7), np.nan, np.float32)
     wide[:, :, 1:7:2] = x
-    for given in (
+    for other in (
         locked,
         np.asfortranarray(x),
         wide[:, :, 1:7:2],
         x[::-1, ::-1].copy()[::-1, ::-1],
     ):
-        assert plan.run(given)[0].tobytes() == expected[0]
+        assert plan.run(other)[0].tobytes() == expected[0]
     assert (x == image(0, *SIZE)).all()
 
 
