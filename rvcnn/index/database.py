@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -98,6 +98,10 @@ def remove_journals(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+class Immutable(sqlite3.Connection):
+    """A connection that does not see what is committed after it was made."""
+
+
 def connect(path: Path, mode: str, immutable: bool = False) -> sqlite3.Connection:
     """Open a database: `mode` is SQLite's rw or rwc. Transactions are begun and ended by hand."""
     name = path.as_posix()
@@ -108,6 +112,7 @@ def connect(path: Path, mode: str, immutable: bool = False) -> sqlite3.Connectio
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
+        factory=Immutable if immutable else sqlite3.Connection,
     )
     connection.text_factory = _text
     connection.create_function("fact_sum", -1, fact_sum, deterministic=True)
@@ -145,13 +150,14 @@ def _use_wal(connection: sqlite3.Connection, home: Home) -> bool:
         return mode == "wal"
     except sqlite3.OperationalError as error:
         # The log needs memory shared between processes, which network file systems do not have.
-        if _no_shared_memory(error):
+        if _lacks_log_files(error):
             return False
         raise
 
 
-def _no_shared_memory(error: sqlite3.OperationalError) -> bool:
-    return any(sign in str(error) for sign in ("unable to open", "locking protocol", "disk I/O"))
+def _lacks_log_files(error: sqlite3.OperationalError) -> bool:
+    signs = ("unable to open", "readonly", "locking protocol", "disk I/O")
+    return any(sign in str(error) for sign in signs)
 
 
 def _without_wal(home: Home) -> sqlite3.Connection:
@@ -172,19 +178,21 @@ def open_to_read(home: Home) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return connection
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
-        # Beside a database on a read-only disk SQLite cannot make the files that its log needs.
-        # With no log there, nobody is writing, and the database can be read as it is.
-        with suppress(FileNotFoundError):
-            if path.with_name(DATABASE + "-wal").stat().st_size:
-                raise
-        if os.access(home.location, os.W_OK):
+        if not _lacks_log_files(error) or _has_log(path):
             raise
+        # Beside a database on a read-only disk SQLite cannot make the files that its log needs.
+        # Where there is no log nobody is writing, and the database can be read as it is.
         return connect(path, "ro", immutable=True)
     except BaseException:
         connection.close()
         raise
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _existing(home: Home) -> Path:

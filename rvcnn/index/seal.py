@@ -27,6 +27,7 @@ def put(connection: sqlite3.Connection, location: Path) -> None:
     if (location / NAME).exists():
         return
     with suppress(OSError, sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")  # a reader must not keep a writer waiting
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
             write_whole(location / NAME, digest(location))

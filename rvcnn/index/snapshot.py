@@ -211,6 +211,9 @@ class Source:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
             connection.close()
+            return
+        if isinstance(connection, database.Immutable):
+            connection.close()
         else:
             self._idle.append(connection)
 

@@ -102,15 +102,17 @@ def _faults_of_items(now: Snapshot, owners: np.ndarray) -> Iterator[str]:
 def fault_of_item(now: Snapshot, record: tuple, owners: np.ndarray) -> str | None:
     """Return what is wrong with a record of `COLUMNS`, and count its row's owners."""
     *known, row, checksum = record
+    is_there = isinstance(row, int) and 0 <= row < len(owners)
+    if is_there:
+        owners[row] += 1
     if fact_sum(*known) != checksum:
         return "what is stored about it has changed: its checksum is another one"
     if (row is None) == (known[FACTS.index("status")] == Status.OK):
         return "its status and its row do not agree"
     if row is None:
         return None
-    if not isinstance(row, int) or not 0 <= row < len(owners):
+    if not is_there:
         return f"its row {row} is not there"
-    owners[row] += 1
     vector = now.all_vectors[row]
     if vector_sum(vector) != known[FACTS.index("vector_sum")]:
         return "its vector has changed: its checksum is another one"

@@ -1,0 +1,447 @@
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from index_fake import random_vectors
+
+from rvcnn.errors import IndexLockedError, RvcnnError, UsageError
+from rvcnn.index import Index, Item, Status, database, store, vectors
+from rvcnn.index.vectors import VectorsFile
+
+DIM = 8
+
+
+@pytest.fixture
+def index(tmp_path):
+    index = Index.create(tmp_path / "photos", DIM)
+    index.add(random_vectors(10), [f"old{i}" for i in range(10)])
+    return index
+
+
+def state_of(index):
+    """Return all that an index holds, as values to compare."""
+    with index.snapshot() as now:
+        return list(now.items()), now.vectors().tobytes()
+
+
+def test_nothing_is_seen_before_the_commit(index):
+    other = Index.open(index.path)
+    with index.writer() as writer:
+        writer.add(random_vectors(3, seed=1), ["x", "y", "z"])
+        writer.remove(["old0"])
+        assert len(other) == 10 and "x" not in other
+        writer.commit()
+        assert len(other) == 12 and "x" in other
+        writer.remove(["x"])
+        assert "x" in other
+    assert "x" not in other
+    assert other.verify() == []
+
+
+def test_an_exception_forgets_what_was_not_committed(index):
+    with pytest.raises(ZeroDivisionError):
+        with index.writer() as writer:
+            writer.add(random_vectors(2, seed=1), ["x", "y"])
+            writer.commit()
+            before = state_of(index)
+            writer.remove(["x", "old1"])
+            writer.add(random_vectors(2, seed=2), ["z", "y"])
+            raise ZeroDivisionError
+    assert state_of(index) == before
+    assert index.verify() == []
+    index.add(random_vectors(1, seed=3), ["later"])
+    assert index.verify() == []
+
+
+def test_a_call_that_fails_leaves_the_earlier_ones(index):
+    with index.writer() as writer:
+        writer.add(random_vectors(2, seed=1), ["x", "y"])
+        with pytest.raises(UsageError):
+            writer.add(random_vectors(2, seed=1), ["z", "z"])
+        writer.add(random_vectors(1, seed=2), ["w"])
+    assert len(index) == 13
+    assert index.verify() == []
+
+
+def test_a_closed_writer_says_so(index):
+    with index.writer() as writer:
+        pass
+    with pytest.raises(UsageError, match="closed"):
+        writer.add(random_vectors(1), ["x"])
+    writer.close()
+
+
+def test_items_without_a_vector(index):
+    failed = Item("bad.jpg", Status.FAILED, size=3, mtime_ns=4, error="broken\udcff", tried="v1")
+    with index.writer() as writer:
+        writer.put(failed, None)
+        writer.put(Item("old3", Status.FAILED, error="now too"), None)
+        with pytest.raises(UsageError, match="exactly if"):
+            writer.put(Item("x", Status.FAILED), np.ones(DIM))
+        with pytest.raises(UsageError, match="exactly if"):
+            writer.put(Item("x"), None)
+    assert len(index) == 9 and "bad.jpg" not in index.ids
+    assert index.item("bad.jpg").error == "broken?"
+    assert index.stats()[:4] == (9, 2, 0, 1)
+    assert index.verify() == []
+
+
+def test_rename_keeps_vector_metadata_and_date(index):
+    index.add(np.ones((1, DIM)), ["from"], [{"tag": 1}])
+    before = index.item("from")
+    with index.writer() as writer:
+        writer.rename("from", Item("to", size=5, added_at=1))
+        writer.rename("old1", Item("old2", size=6))
+    after = index.item("to")
+    assert (after.metadata, after.added_at, after.row) == ({"tag": 1}, before.added_at, before.row)
+    assert after.size == 5
+    assert "from" not in index and "old1" not in index
+    assert len(index) == 10
+    assert index.verify() == []
+
+
+def test_rows_are_compacted_when_more_than_three_tenths_are_dead(index):
+    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.f32"]
+    held = index.vectors(["old7"])
+    index.remove(["old0", "old1", "old2"])
+    assert index.stats().dead_rows == 3
+    index.remove(["old4"])
+    assert index.stats().dead_rows == 0
+    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.1.f32"]
+    assert (index.location / "vectors.1.f32").stat().st_size == 6 * DIM * 4
+    np.testing.assert_array_equal(index.vectors(["old7"]), held)
+    assert index.verify() == []
+    index.add(random_vectors(1, seed=1), ["x"])
+    index.remove([f"old{i}" for i in range(10)])
+    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.2.f32"]
+    assert index.ids == ["x"]
+    assert index.verify() == []
+
+
+def test_what_a_dead_writer_left_is_cleared_away(index):
+    before = state_of(index)
+    index.close()
+    with open(index.location / "vectors.f32", "ab") as file:
+        file.write(b"never committed")
+    for name in ("vectors.7.f32", "items.sqlite.new", "manifest.json.new"):
+        (index.location / name).write_bytes(b"half")
+    assert index.verify() == []
+    with index.writer() as writer:
+        assert {p.name for p in index.location.iterdir()}.isdisjoint(
+            {"vectors.7.f32", "items.sqlite.new", "manifest.json.new"}
+        )
+        assert (index.location / "vectors.f32").stat().st_size == 10 * DIM * 4
+        del writer
+    assert state_of(index) == before
+
+
+# --- a full disk -----------------------------------------------------------------------------
+
+
+class FullDisk:
+    """Calls fail from the `after`-th on, as on a disk without room."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def __call__(self, real):
+        def call(*args, **options):
+            if self.left <= 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.left -= 1
+            return real(*args, **options)
+
+        return call
+
+
+class FullDatabase:
+    """A connection whose statements that begin so fail, as SQLite's do on a full disk."""
+
+    def __init__(self, connection, begins):
+        self._connection = connection
+        self._begins = begins
+        self.failures = 0
+
+    def execute(self, statement, *values):
+        self._check(statement)
+        return self._connection.execute(statement, *values)
+
+    def executemany(self, statement, values):
+        self._check(statement)
+        return self._connection.executemany(statement, values)
+
+    def _check(self, statement):
+        if statement.lstrip().startswith(self._begins):
+            self.failures += 1
+            raise sqlite3.OperationalError("database or disk is full")
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
+@contextmanager
+def one_clear_error():
+    with pytest.raises(RvcnnError) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "No space left" in message or "disk is full" in message
+    assert "safe" in message
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_full_disk_while_vectors_are_written(index, monkeypatch, after):
+    before = state_of(index)
+    with monkeypatch.context() as patch, one_clear_error():
+        patch.setattr(store.VectorsFile, "append", FullDisk(after)(VectorsFile.append))
+        with index.writer() as writer:
+            for i in range(5):
+                writer.add(random_vectors(1, seed=i), [f"x{i}"])
+    assert state_of(index) == before
+    assert index.verify() == []
+    index.add(random_vectors(1, seed=1), ["x0"])
+    assert index.verify() == []
+
+
+def test_a_disk_that_takes_half_a_row(index, monkeypatch):
+    before = state_of(index)
+
+    def half(file, data):
+        file.write(memoryview(data).cast("B")[:13])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, one_clear_error():
+        patch.setattr(vectors, "write_all", half)
+        index.add(random_vectors(3, seed=1), ["x", "y", "z"])
+    assert state_of(index) == before
+    assert index.verify() == []
+
+
+@pytest.mark.parametrize("call", ["append", "sync"])
+def test_a_full_disk_at_the_commit(index, monkeypatch, call):
+    with index.writer() as writer:
+        writer.add(random_vectors(2, seed=5), ["kept", "too"])
+        writer.commit()
+        before = state_of(index)
+        with monkeypatch.context() as patch:
+            patch.setattr(VectorsFile, call, FullDisk(0)(getattr(VectorsFile, call)))
+            with one_clear_error():
+                writer.add(random_vectors(1, seed=6), ["lost"])
+                writer.commit()
+        assert state_of(index) == before
+        writer.add(random_vectors(1, seed=7), ["after"])
+    assert len(index) == 13 and "lost" not in index
+    assert index.verify() == []
+
+
+@pytest.mark.parametrize("begins", ["INSERT INTO items", "INSERT INTO dead", "UPDATE", "COMMIT"])
+def test_a_full_disk_in_the_database(index, monkeypatch, begins):
+    before = state_of(index)
+    opened = []
+
+    def open_to_write(home, real=database.open_to_write):
+        opened.append(FullDatabase(real(home), begins))
+        return opened[-1]
+
+    with monkeypatch.context() as patch, one_clear_error():
+        patch.setattr(database, "open_to_write", open_to_write)
+        index.add(random_vectors(3, seed=1), ["x", "old1", "z"])
+    assert opened[0].failures
+    assert state_of(index) == before
+    assert index.verify() == []
+
+
+def test_a_full_disk_during_a_compaction_costs_nothing(index, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorsFile, "sync", FullDisk(1)(VectorsFile.sync))
+        assert index.remove([f"old{i}" for i in range(5)]) == 5
+    assert index.stats().dead_rows == 5
+    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.f32"]
+    assert index.verify() == []
+    with index.writer():
+        pass
+    assert index.stats().dead_rows == 0
+    assert index.verify() == []
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "items.sqlite"])
+def test_a_full_disk_while_an_index_is_made(tmp_path, monkeypatch, name):
+    from rvcnn.index import manifest
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, one_clear_error():
+        if name == "manifest.json":
+            patch.setattr(manifest, "write_whole", full)
+        else:
+            patch.setattr(database, "put_in_place", full)
+        Index.create(tmp_path, DIM)
+    if name == "items.sqlite":
+        Index.create(tmp_path, DIM)
+    index = Index.open(tmp_path)
+    index.add(random_vectors(1), ["x"])
+    assert index.verify() == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system with half a megabyte."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root on Linux can mount a small file system")
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True
+    )
+    if mount.returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_disk_that_really_is_full(tiny_disk):
+    index = Index.create(tiny_disk / "photos", 256)
+    added = 0
+    with one_clear_error():
+        for step in range(1000):
+            index.add(random_vectors(4, 256, seed=step), [f"{step}-{i}" for i in range(4)])
+            added += 4
+    assert 50 < added < 1000
+    assert index.verify() == []
+    assert len(index) == added
+    last = f"{added // 4 - 1}-0"
+    assert index.nearest(random_vectors(4, 256, seed=added // 4 - 1)[0]).id == last
+    with pytest.raises(RvcnnError):
+        index.add(random_vectors(400, 256), [f"many{i}" for i in range(400)])
+    assert len(index) == added and index.verify() == []
+    filler = tiny_disk / "filler"
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(512))
+    assert Index.open(index.path).nearest(random_vectors(1, 256)[0]) is not None
+    filler.unlink()
+    index.close()
+
+
+# --- one writer at a time --------------------------------------------------------------------
+
+
+def test_a_second_writer_waits_and_then_says_what_to_do(index):
+    with index.writer():
+        started = time.monotonic()
+        with pytest.raises(IndexLockedError, match="--wait") as caught:
+            Index.open(index.path).writer(wait=0.3)
+        assert 0.3 <= time.monotonic() - started < 5
+        assert caught.value.exit_code == 1
+    with index.writer(wait=0):
+        pass
+
+
+def test_a_second_writer_gets_its_turn(index):
+    first = index.writer()
+    done = []
+
+    def second():
+        with Index.open(index.path).writer(wait=20) as writer:
+            writer.add(random_vectors(1, seed=2), ["second"])
+            done.append(True)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    first.add(random_vectors(1, seed=1), ["first"])
+    time.sleep(0.2)
+    assert not done
+    first.commit()
+    first.close()
+    thread.join(20)
+    assert done and {"first", "second"} <= set(index.ids)
+    assert index.verify() == []
+
+
+def test_a_dead_process_keeps_no_lock(index, tmp_path):
+    code = (
+        "import os, sys; from rvcnn.index import Index; import numpy as np\n"
+        "w = Index.open(sys.argv[1]).writer(); w.add(np.ones((1, 8)), ['lost'])\n"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, index.path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    assert child.stdout.readline().strip() == b"locked"
+    with pytest.raises(IndexLockedError):
+        index.writer(wait=0)
+    child.kill()
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
+    with index.writer(wait=5):
+        pass
+    assert len(index) == 10 and index.verify() == []
+
+
+# --- file systems that lack something --------------------------------------------------------
+
+
+def test_without_shared_memory_a_rollback_journal_does(index, monkeypatch):
+    real = database.connect
+
+    class NoWal:
+        def __init__(self, connection):
+            self.connection = connection
+
+        def execute(self, statement, *values):
+            if statement == "PRAGMA journal_mode = WAL":
+                raise sqlite3.OperationalError("disk I/O error")
+            return self.connection.execute(statement, *values)
+
+        def __getattr__(self, name):
+            return getattr(self.connection, name)
+
+    monkeypatch.setattr(database, "connect", lambda *a, **o: NoWal(real(*a, **o)))
+    reader = Index.open(index.path)
+    index.close()
+    reader.close()
+    index.add(random_vectors(5, seed=1), [f"new{i}" for i in range(5)])
+    assert not (index.location / "items.sqlite-wal").exists()
+    with real(index.location / "items.sqlite", "rw") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    connection.close()
+    assert len(reader) == 15
+    index.remove([f"old{i}" for i in range(10)])
+    assert reader.ids == [f"new{i}" for i in range(5)]
+    assert reader.verify() == []
+    monkeypatch.undo()
+    index.add(random_vectors(1, seed=2), ["local again"])
+    assert reader.verify() == [] and len(reader) == 6
+
+
+def test_without_mapped_files_they_are_read(index, monkeypatch):
+    def no_map(*args, **options):
+        raise OSError(errno.ENODEV, "No such device")
+
+    expected = index.search(random_vectors(2, seed=3), 5)
+    monkeypatch.setattr(np, "memmap", no_map)
+    found = Index.open(index.path).search(random_vectors(2, seed=3), 5)
+    assert found.ids == expected.ids
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert Index.open(index.path).verify() == []
+
+
+def test_changing_an_array_of_vectors_does_not_change_the_index(index):
+    before = index.vectors()
+    with index.snapshot() as now:
+        now.all_vectors[:] = 0
+    index.vectors()[:] = 0
+    index.close()
+    np.testing.assert_array_equal(Index.open(index.path).vectors(), before)
+    assert index.verify() == []
