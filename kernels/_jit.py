@@ -1,31 +1,23 @@
 """Kernels: Python templates compiled to C functions that take one descriptor.
 
-A template's parameters are annotated: ``F32``, ``U8`` and ``I64`` are pointers, ``int`` and
-``float`` scalars. Compiled, the kernel takes the address of as many 64-bit words, in that order:
-its descriptor. So every kernel has the same C signature, a program is a table of addresses, and
-calling one costs nanoseconds. All compiler flags of the project are in this file.
+A template is a Python function in the vocabulary of ``_simd``, ``_curves`` and ``_control``, with
+names for the constants that tell its expansions apart. Its parameters are annotated: ``F32``,
+``U8`` and ``I64`` are pointers, ``int`` and ``float`` scalars. Compiled, it takes the address of as
+many 64-bit words, in that order: its descriptor. So every kernel has the same C signature, a
+program is a table of addresses, and calling one costs nanoseconds.
+
+Numba is imported only to compile: what is in the disk cache runs without it.
 """
 
-import ast
-import marshal
 import struct
 import threading
-from types import FunctionType
 
-import numba
+import llvmlite.binding as llvm
 import numpy as np
-from llvmlite import ir
-from numba import cfunc, types
-from numba.extending import intrinsic
 
-from . import _target, _unroll
+from . import _target
 
-_FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
-_DESCRIPTOR = types.void(types.CPointer(types.int64))
 _compiling = threading.RLock()
-
-inline = numba.njit(forceinline=True, **_FLAGS)
-"""Decorator of helpers that kernels call; they become part of the kernel."""
 
 
 class F32:
@@ -44,42 +36,6 @@ class I64:
     """Annotation: pointer to int64."""
 
     dtype = np.dtype(np.int64)
-
-
-def _pointer_to(element):
-    @intrinsic
-    def pointer(typingctx, address):
-        def codegen(context, builder, sig, args):
-            return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
-
-        return types.CPointer(element)(types.int64), codegen
-
-    return pointer
-
-
-@intrinsic
-def _bits_to_float(typingctx, word):
-    def codegen(context, builder, sig, args):
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
-
-
-@intrinsic
-def _itself(typingctx, word):
-    def codegen(context, builder, sig, args):
-        return args[0]
-
-    return types.int64(types.int64), codegen
-
-
-_UNPACK = {
-    F32: _pointer_to(types.float32),
-    U8: _pointer_to(types.uint8),
-    I64: _pointer_to(types.int64),
-    float: _bits_to_float,
-    int: _itself,
-}
 
 
 def word(value):
@@ -104,6 +60,8 @@ class Kernel:
         What the template was expanded with.
     parameters : dict of str to type
         Kind of each parameter, in the descriptor's order.
+    path : Path
+        Its object file in the disk cache.
     """
 
     def __init__(self, family, name, constants):
@@ -111,60 +69,45 @@ class Kernel:
         self.name = name
         self.constants = constants
         self.parameters = dict(family.template.__annotations__)
-        self._template = family.template
-        self._compiled = None
+        self.path = _target.cache_dir() / f"{name}.o"
+        self._engine = None
+        self._address = None
 
     def __repr__(self):
         return f"<kernel {self.name}>"
 
-    def compiled(self):
-        """The Numba C callback, compiled or loaded from the disk cache at the first call."""
-        if self._compiled is None:
-            with _compiling:
-                if self._compiled is None:
-                    self._compiled = self._compile()
-        return self._compiled
-
-    def _compile(self):
-        unpack = {f"_unpack_{kind.__name__}": convert for kind, convert in _UNPACK.items()}
-        function = FunctionType(self._code(), {**self._template.__globals__, **unpack})
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(_target.cache_dir())
-        try:
-            return cfunc(_DESCRIPTOR, cache=True, **_FLAGS)(function)
-        finally:
-            numba.config.CACHE_DIR = before
-
-    def _code(self):
-        """The expanded template's code, kept beside the compiled kernel: unrolling takes time."""
-        path = _target.cache_dir() / f"{self.name}.code"
-        try:
-            return marshal.loads(path.read_bytes())
-        except (OSError, ValueError, EOFError, TypeError):
-            code = _unroll.expand(
-                self._template, self.name, self.constants, self._unpack_descriptor
-            )
-            _target.write_atomically(path, marshal.dumps(code))
-            return code
-
-    def _unpack_descriptor(self, function):
-        """Replace the parameters by one descriptor that the first statements take apart."""
-        lines = [
-            f"{name} = _unpack_{kind.__name__}(descriptor[{i}])"
-            for i, (name, kind) in enumerate(self.parameters.items())
-        ]
-        function.args = ast.parse("lambda descriptor: 0", mode="eval").body.args
-        docstring = ast.get_docstring(function) is not None
-        function.body[:docstring] = ast.parse("\n".join(lines)).body
-
     @property
     def address(self):
         """Address of the C function ``void(int64 *descriptor)``."""
-        return self.compiled().address
+        if self._address is None:
+            with _compiling:
+                if self._address is None:
+                    self._address = self._load()
+        return self._address
+
+    def _load(self):
+        try:
+            code = self.path.read_bytes()
+        except OSError:
+            from ._compile import object_code
+
+            code = object_code(self)
+            _target.write_atomically(self.path, code)
+        self._engine = _target.engine()
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        return self._engine.get_function_address(self.name)
 
     def is_cached(self):
         """Whether the disk cache holds this kernel for this machine."""
-        return any(_target.cache_dir().glob(f"*/*.{self.name}-*.nbc"))
+        return self.path.exists()
+
+    def llvm_ir(self):
+        """Its optimised LLVM IR, compiled anew."""
+        from ._compile import llvm_ir
+
+        with _compiling:
+            return llvm_ir(self)
 
 
 FAMILIES = {}

@@ -2,14 +2,14 @@
 
 import ctypes
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from ._jit import I64, Kernel, address_of, kernel, word
+
+if TYPE_CHECKING:
+    from ._control import call_address, fetch_add, peek
 
 
 class At(NamedTuple):
@@ -61,43 +61,11 @@ BARRIER = None
 """Among calls: what follows reads what stands before."""
 
 
-@intrinsic
-def _call_address(typingctx, address, argument):
-    def codegen(context, builder, sig, args):
-        pointer = ir.IntType(64).as_pointer()
-        function = ir.FunctionType(ir.VoidType(), [pointer]).as_pointer()
-        builder.call(builder.inttoptr(args[0], function), [builder.inttoptr(args[1], pointer)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-@intrinsic
-def _fetch_add(typingctx, words, index, amount):
-    """Atomically add to ``words[index]``; the value before."""
-
-    def codegen(context, builder, sig, args):
-        place = builder.gep(args[0], [args[1]])
-        return builder.atomic_rmw("add", place, args[2], "seq_cst")
-
-    return types.int64(words, types.int64, types.int64), codegen
-
-
-@intrinsic
-def _peek(typingctx, words, index):
-    """Atomically read ``words[index]``."""
-
-    def codegen(context, builder, sig, args):
-        return builder.load_atomic(builder.gep(args[0], [args[1]]), "seq_cst", 8)
-
-    return types.int64(words, types.int64), codegen
-
-
 @kernel("walk")
 def walk(program: I64, calls: int):
     """Call ``calls`` kernels; ``program`` holds pairs of kernel address, descriptor address."""
     for i in range(calls):
-        _call_address(program[2 * i], program[2 * i + 1])
+        call_address(program[2 * i], program[2 * i + 1])
 
 
 _INSIDE, _CLOSED, _TAKEN, _DONE, _STAGE = 0, 16, 0, 16, 32
@@ -117,32 +85,32 @@ def walk_together(program: I64, ends: I64, stages: int, state: I64, leader: int,
     if leader:
         for s in range(stages):
             for place in range(32 * (s + 1), 32 * (s + 2), 16):
-                _fetch_add(state, place, -_peek(state, place))
-        _fetch_add(state, _CLOSED, -1)
+                fetch_add(state, place, -peek(state, place))
+        fetch_add(state, _CLOSED, -1)
     else:
-        _fetch_add(state, _INSIDE, 1)
-    if _peek(state, _CLOSED) == 0:
+        fetch_add(state, _INSIDE, 1)
+    if peek(state, _CLOSED) == 0:
         first = 0
         for s in range(stages):
             count = ends[s] - first
             stage = _STAGE * (s + 1)
-            i = _fetch_add(state, stage + _TAKEN, 1)
+            i = fetch_add(state, stage + _TAKEN, 1)
             while i < count:
-                _call_address(program[2 * (first + i)], program[2 * (first + i) + 1])
-                _fetch_add(state, stage + _DONE, 1)
-                i = _fetch_add(state, stage + _TAKEN, 1)
+                call_address(program[2 * (first + i)], program[2 * (first + i) + 1])
+                fetch_add(state, stage + _DONE, 1)
+                i = fetch_add(state, stage + _TAKEN, 1)
             spins = 0
-            while _peek(state, stage + _DONE) < count:
+            while peek(state, stage + _DONE) < count:
                 spins += 1
                 if spins > 2000:
-                    _call_address(give_way, 0)
+                    call_address(give_way, 0)
             first = ends[s]
     if leader:
-        _fetch_add(state, _CLOSED, 1)
-        while _peek(state, _INSIDE) > 0:
-            _call_address(give_way, 0)
+        fetch_add(state, _CLOSED, 1)
+        while peek(state, _INSIDE) > 0:
+            call_address(give_way, 0)
     else:
-        _fetch_add(state, _INSIDE, -1)
+        fetch_add(state, _INSIDE, -1)
 
 
 def _give_way():

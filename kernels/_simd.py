@@ -224,6 +224,7 @@ def _unary(name):
 
 
 round_even = _unary("rint")
+square_root = _unary("sqrt")
 
 
 @intrinsic

@@ -6,11 +6,10 @@ import hashlib
 import os
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
-import llvmlite
 import llvmlite.binding as llvm
-import numba
 
 _PROBE = """
 define void @probe(ptr %p) {
@@ -23,16 +22,37 @@ define void @probe(ptr %p) {
 
 
 def target():
-    """Name and feature string of the CPU that Numba compiles for.
+    """Name and feature string of the CPU that kernels are compiled for.
 
-    Follows ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` as Numba does.
+    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` override the host's, as for Numba itself.
     """
-    name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
-    if name is None:
-        name = llvm.get_host_cpu_name()
-        host = llvm.get_host_cpu_features().flatten() if features is None else features
-        return name, host
-    return name, features or ""
+    name = os.environ.get("NUMBA_CPU_NAME")
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if name is None and features is None:
+        features = llvm.get_host_cpu_features().flatten()
+    return name or llvm.get_host_cpu_name(), features or ""
+
+
+def machine(triple):
+    """LLVM's code generator for kernels that run in this process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = target()
+    x86 = triple.startswith(("x86", "i386", "i686"))
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu,
+        features=features,
+        opt=3,
+        reloc="static" if x86 else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def engine():
+    """An engine of LLVM's that object code can be loaded into."""
+    module = llvm.parse_assembly(f'target triple = "{llvm.get_process_triple()}"')
+    return llvm.create_mcjit_compiler(module, machine(module.triple))
 
 
 def assembly(ir, cpu, features="", triple=None):
@@ -79,12 +99,12 @@ def _user_cache():
 def cache_dir():
     """Folder of the compiled kernels of this source, toolchain and CPU.
 
-    Numba does not notice when a function that a kernel calls changes, so the folder's name is a
-    digest of every kernel's source, the versions and the CPU. Where the user's cache folder cannot
+    The folder's name is a digest of every kernel's source, the compilers' versions and the CPU.
+    Where the user's cache folder cannot
     be written, a private temporary one is used and nothing outlives the process.
     """
     digest = hashlib.sha256()
-    for part in (*target(), numba.__version__, llvmlite.__version__, sys.version):
+    for part in (*target(), version("numba"), version("llvmlite")):
         digest.update(f"{part}\0".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())

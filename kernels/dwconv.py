@@ -1,11 +1,16 @@
 """Depthwise convolution: one filter a channel."""
 
+from typing import TYPE_CHECKING
+
 from . import _cover
 from ._divide import Axis
 from ._jit import F32, kernel, unroll
 from ._program import At, Call
-from ._simd import at_least, fma, load, store
-from .activation import FLOOR, FUSED, GATE, NONE, clip_curve
+from .activation import FLOOR, FUSED, GATE, NONE
+
+if TYPE_CHECKING:
+    from ._curves import clip_curve
+    from ._simd import at_least, fma, load, store
 
 
 @kernel(

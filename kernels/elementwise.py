@@ -1,13 +1,18 @@
 """Elementwise operations over maps: kernels on rows, and the calls that cover a map with them."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import _cover
 from ._divide import Axis
 from ._jit import F32, U8, kernel
 from ._program import At, Call
-from ._simd import load, load_u8, store
-from .activation import FUSED, GATE, clip_curve, leaky_relu, sigmoid
+from .activation import FUSED, GATE
+
+if TYPE_CHECKING:
+    from ._curves import clip_curve, leaky_relu, sigmoid
+    from ._simd import load, load_u8, store
 
 
 def _rows_of(*maps):

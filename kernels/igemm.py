@@ -6,6 +6,8 @@ segments of k * C values; dilation and groups make k * k of them. The input map 
 border, so no tap is ever tested.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import _target
@@ -13,8 +15,11 @@ from ._cover import overlapping
 from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
 from ._program import At, Call
-from ._simd import at_least, broadcast, fma, load, store
-from .activation import FLOOR, FUSED, GATE, NONE, clip_curve
+from .activation import FLOOR, FUSED, GATE, NONE
+
+if TYPE_CHECKING:
+    from ._curves import clip_curve
+    from ._simd import at_least, broadcast, fma, load, store
 
 
 def _later_rows(v, r):

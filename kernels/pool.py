@@ -1,10 +1,14 @@
 """Pooling."""
 
+from typing import TYPE_CHECKING
+
 from . import _cover
 from ._divide import Axis
 from ._jit import F32, kernel
 from ._program import Call
-from ._simd import load, maximum, splat, store
+
+if TYPE_CHECKING:
+    from ._simd import load, maximum, splat, store
 
 _CHANNELS = Axis("channels", "LANES", lambda v, c: {"out": c, "x": c})
 

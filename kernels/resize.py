@@ -1,13 +1,16 @@
 """Antialiased bilinear resampling of a window of an image, as Pillow's ``resize(box=...)``."""
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _target
 from ._jit import F32, I64, U8, address_of, kernel, unroll
 from ._program import Entry
-from ._simd import at_least, at_most, broadcast, fma, load, load_u8, splat, store, store_u8
+
+if TYPE_CHECKING:
+    from ._simd import at_least, at_most, broadcast, fma, load, load_u8, splat, store, store_u8
 
 SLACK = 64
 """Elements that a kernel may touch past the end of a row of scratch or output."""

@@ -3,12 +3,14 @@
 Sums run over 32 partial sums whatever the lane count, so results do not depend on it.
 """
 
-import math
+from typing import TYPE_CHECKING
 
 from . import _cover, _target
 from ._jit import F32, kernel, unroll
 from ._program import At, Call
-from ._simd import fma, load, splat, store, sum_lanes
+
+if TYPE_CHECKING:
+    from ._simd import fma, load, splat, square_root, store, sum_lanes
 
 
 @kernel("f32_l2_normalize__v{LANES}")
@@ -28,7 +30,7 @@ def f32_l2_normalize(out: F32, x: F32, n: int, smallest: float):
     for k in unroll(1, 6):
         for v in unroll((32 // LANES) >> k):
             reg_s[v] = reg_s[v] + reg_s[v + ((32 // LANES) >> k)]
-    norm = math.sqrt(sum_lanes(reg_s[0]) + sum_lanes(rest))
+    norm = sum_lanes(square_root(splat(sum_lanes(reg_s[0]) + sum_lanes(rest), 1)))
     norm = smallest if norm < smallest else norm
     for i in range(0, whole, LANES):
         store(out, i, load(x, i, LANES) / norm)

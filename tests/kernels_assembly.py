@@ -75,7 +75,7 @@ def main(path):
     llvm.initialize_all_asmprinters()
     result = {}
     for name, kernel in compile_all().items():
-        ir = recorded[kernel.compiled()._library.name]
+        ir = recorded[kernel.name]
         result[name] = {cpu: emit(ir, *target) for cpu, target in TARGETS.items()}
     with open(path, "w") as file:
         json.dump(result, file)

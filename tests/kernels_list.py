@@ -99,4 +99,4 @@ def other_kernels():
     families = (elementwise.f32_copy, elementwise.u8_scale_shift)
     kernels = [family(LANES=n) for family in families for n in widths]
     kernels += [elementwise.f32_zero_border(), resize.u8_resize(NV=4, LANES=lanes())]
-    return [k for k in kernels if k.compiled()]
+    return [k for k in kernels if k.address]
