@@ -227,7 +227,10 @@ def dot_products(queries, vectors, out=None):
     queries, vectors = _array(queries, 2, "queries"), _array(vectors, 2, "vectors")
     if queries.shape[1] != vectors.shape[1]:
         raise ValueError(f"queries {queries.shape} and vectors {vectors.shape} do not fit")
+    shape = (len(queries), len(vectors))
     if out is None:
-        out = np.empty((len(queries), len(vectors)), np.float32)
+        out = np.empty(shape, np.float32)
+    elif out.shape != shape or out.dtype != np.float32 or not out.flags.carray:
+        raise ValueError(f"out must be a writeable C-contiguous float32 array of {shape}")
     run(vector.dot_products(out, queries, vectors))
     return out
