@@ -55,6 +55,26 @@ def photos(indexed, tmp_path, monkeypatch) -> Path:
     return Path("photos")
 
 
+@pytest.fixture(scope="session")
+def onnxruntime():
+    """ONNX Runtime, to compare with."""
+    return pytest.importorskip("onnxruntime", reason="the extra `compare`")
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch, to compare with."""
+    return pytest.importorskip("torch", reason="the extra `compare`")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for another engine as a comparison."""
+    for item in items:
+        if not {"onnxruntime", "torch"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("compare")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
 
