@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import ImageError, UsageError
 from .images import Decoded, Preprocess, decode
+from .images.sources import max_bytes, open_stream
 from .model import create_model
 from .threads import available_cpus, ordered_map
 
@@ -136,15 +137,15 @@ class Embedder:
         """
         if errors not in ("raise", "nan"):
             raise UsageError(f"errors must be 'raise' or 'nan', not {errors!r}")
-        self.errors_ = {}
-        rows = []
+        reasons, rows = {}, []
         for i, row in enumerate(self._rows(images)):
             if isinstance(row, ImageError):
                 if errors == "raise":
                     raise ImageError(f"image {i}: {row}") from row
-                self.errors_[i] = str(row)
+                reasons[i] = str(row)
                 row = np.full(self.dim, np.nan, np.float32)
             rows.append(row)
+        self.errors_ = reasons
         return np.array(rows, np.float32).reshape(-1, self.dim)
 
     def embed_iter(self, images):
@@ -172,7 +173,9 @@ class Embedder:
 
     def embed_one(self, image):
         """Vector (D,) of one image, on the calling thread."""
-        key = _content(image) if self.cache else None
+        key = None
+        if self.cache:
+            image, key = _content(image, self.max_megapixels)
         if key is not None:
             with self._lock:
                 if key in self._recent:
@@ -314,17 +317,21 @@ class _Custom:
         return row
 
 
-def _content(image):
-    """Digest of an image's content, or None where there is no cheap one."""
+def _content(image, max_megapixels):
+    """An image, a file as its bytes, and their digest; None where there is no cheap one."""
     if isinstance(image, (str, os.PathLike)):
         try:
-            with open(image, "rb") as file:
-                image = file.read()
-        except OSError:
-            return None
+            stream = open_stream(image, max_bytes(max_megapixels * 1e6))
+            try:
+                image = stream.read()
+            finally:
+                stream.close()
+        except (ImageError, OSError, ValueError):
+            return image, None  # decoding it says why
+    digest = None
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return hashlib.sha256(image).digest()
-    if isinstance(image, np.ndarray):
+        digest = hashlib.sha256(image).digest()
+    elif isinstance(image, np.ndarray):
         header = f"{image.shape}{image.dtype}".encode()
-        return hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).digest()
-    return None
+        digest = hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).digest()
+    return image, digest
