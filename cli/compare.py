@@ -19,10 +19,10 @@ from rvcnn.cli.output import write_text
 @options.engine
 @click.pass_context
 def command(ctx, a: Path, b: Path, min_similarity: float | None, engine: dict) -> None:
-    """Print the cosine of two images: 1 the same, about 0 unrelated.
+    """Print the cosine of two images.
 
-    With --min-similarity the exit code is 0 when the cosine is at least X, 1 when it is less, and
-    2 on an error, as grep's.
+    It is 1 for the same image, about 0 for unrelated ones. With --min-similarity the exit code is
+    0 when it is at least X, 1 when it is less, and 2 on an error, as grep's.
     """
     from rvcnn.search import cosine
 

@@ -12,7 +12,7 @@ from rvcnn.cli.progress import Progress
 @click.command("demo", cls=Command, example="rvcnn demo")
 @options.quiet
 def command(quiet: bool) -> None:
-    """Embed, search and pair images that come with every install.
+    """Embed, search and pair images that every install has.
 
     They are crops and edits of two photographs, in a temporary folder that is removed afterwards.
     """

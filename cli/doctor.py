@@ -12,10 +12,10 @@ from rvcnn.cli.output import write_json, write_text
 @options.json
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Show versions, CPU, threads, cache and formats, and what is wrong with them.
+    """Show what rvcnn runs on, and what is wrong with it.
 
-    Runs the embedded model on a test pattern and compares the numbers. Exit code 1 if anything is
-    wrong.
+    Versions, CPU, threads, cache, image formats; and the embedded model's numbers on a test
+    pattern. Exit code 1 if anything is wrong.
     """
     from rvcnn.doctor import examine
 

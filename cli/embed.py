@@ -24,9 +24,10 @@ SKIPPED = 3
 @options.quiet
 @click.pass_context
 def command(ctx, paths, output, no_index, filters, changes, engine, strict, timings, quiet) -> None:
-    """Embed every image below each PATH into its index, touching only what is new or changed.
+    """Embed the images below each PATH into its index.
 
-    The index is the nearest one at or above PATH, else a new one in PATH.
+    Only what is new or changed is opened. The index is the nearest one at or above PATH, else a
+    new one in PATH.
     """
     from rvcnn import export, folder, loose, place
 

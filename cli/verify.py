@@ -21,9 +21,9 @@ from rvcnn.cli.report import summary
 @options.quiet
 @click.pass_context
 def command(ctx, dir: Path, repair: bool, wait: float, engine: dict, quiet: bool) -> None:
-    """Check every vector, row and checksum of DIR's index; print what is wrong.
+    """Check every vector, row and checksum of DIR's index.
 
-    Exit code 1 if something is wrong and was not repaired.
+    Prints what is wrong. Exit code 1 if something is wrong and was not repaired.
     """
     from rvcnn.index import verify
     from rvcnn.mend import mend

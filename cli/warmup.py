@@ -12,7 +12,10 @@ from rvcnn.cli.engine import make_embedder
 @options.engine
 @options.quiet
 def command(engine: dict, quiet: bool) -> None:
-    """Compile the kernels for this CPU now, so that the next command starts at once."""
+    """Compile the kernels for this CPU now.
+
+    The next command then starts at once.
+    """
     from rvcnn.kernels import cache_dir
 
     make_embedder(**engine, quiet=quiet)

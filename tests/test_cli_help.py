@@ -9,11 +9,14 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_checks import picture
 from click.testing import CliRunner
 
 from rvcnn.cli import COMMANDS, app
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ENVIRONMENT = re.compile(r"""["'](RVCNN_[A-Z_]+)["']""")
 
 
 def parse(line: str) -> None:
@@ -54,6 +57,12 @@ def test_every_option_has_help(name):
         assert isinstance(option, click.Argument) or option.help, option.name
 
 
+def test_list_of_commands_says_what_each_does():
+    lines = CliRunner().invoke(app, ["--help"]).stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines[: len(COMMANDS)]] == list(COMMANDS)
+    assert not any(line.endswith("...") for line in lines)
+
+
 def test_no_other_command_exists():
     result = CliRunner().invoke(app, ["dedup"])
     assert result.exit_code == 2
@@ -77,6 +86,25 @@ def test_readme_documents(name):
 
 def test_readme_documents_no_other_command():
     assert set(re.findall(r"^\| `rvcnn (\w+)", README, re.M)) == set(COMMANDS)
+
+
+def test_readme_documents_the_environment_variables():
+    sources = [*ROOT.glob("rvcnn/**/*.py"), *ROOT.glob("kernels/*.py"), *ROOT.glob("cli/*.py")]
+    used = {name for file in sources for name in ENVIRONMENT.findall(file.read_text("utf-8"))}
+    documented = set(re.findall(r"^\| `(RVCNN_\w+)", README, re.M))
+    assert documented == used | {"RVCNN_TEST_DATA"}
+
+
+@pytest.mark.usefixtures("photos")
+def test_readme_python_runs():
+    (block,) = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+    picture(1).save("a.jpg")
+    picture(2).save("b.jpg")
+    names = {"paths": ["a.jpg", "b.jpg"]}
+    exec(block, names)
+    assert names["x"].shape == (2, 512)
+    assert (names["row"] == names["x"][1]).all()
+    assert names["found"].ids[0][0] in ("a.png", "b.jpg")
 
 
 def test_readme_exit_codes():
