@@ -1,0 +1,189 @@
+"""The engines behind one interface: load a network, run one image or a stream of images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import common
+import networks
+import numpy as np
+
+
+class Job(NamedTuple):
+    """What an engine is to run.
+
+    Attributes
+    ----------
+    weights : str
+        safetensors file.
+    onnx : str
+        The same network as ONNX; empty where no engine needs it.
+    output : str
+        "logits" or "embedding".
+    size : int
+        Side of the images.
+    threads : int
+    mode : str
+        "latency": one image on all threads; "stream": many images, each on one thread.
+    """
+
+    weights: str
+    onnx: str
+    output: str
+    size: int
+    threads: int
+    mode: str
+
+
+class Ready(NamedTuple):
+    """A loaded engine: ``run`` gives (N, D) for images in its own layout."""
+
+    versions: str
+    precision: str
+    layout: Callable[[np.ndarray], np.ndarray]
+    run: Callable[[np.ndarray], np.ndarray]
+
+
+def _channels_first(images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _streamed(one: Callable, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Images on a pool of Python threads: each takes the next one that nobody has."""
+    pool = ThreadPoolExecutor(threads)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        rows: list = [None] * len(images)
+        tickets = itertools.count()
+
+        def work(_):
+            while (i := next(tickets)) < len(images):
+                rows[i] = one(images[i : i + 1])
+
+        list(pool.map(work, range(threads)))
+        return np.concatenate(rows)
+
+    return run
+
+
+def rvcnn(job: Job) -> Ready:
+    """The project itself, by its public interface."""
+    model = networks.load(job.weights, job.output, job.threads)
+    return Ready(common.versions("rvcnn", "numba", "llvmlite"), "fp32", lambda x: x, model)
+
+
+def onnxruntime(job: Job) -> Ready:
+    """ONNX Runtime: its own threads for one image, Python threads for a stream."""
+    import onnxruntime as ort
+
+    stream = job.mode == "stream"
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1 if stream else job.threads
+    options.inter_op_num_threads = 1
+    session = ort.InferenceSession(job.onnx, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def one(image):
+        return session.run(None, {name: image})[0]
+
+    run = _streamed(one, job.threads) if stream else one
+    return Ready(common.versions("onnxruntime"), "fp32", _channels_first, run)
+
+
+def openvino(job: Job, precision: str | None = "f32") -> Ready:
+    """OpenVINO, tuned by its own hint for the mode; precision None is its default."""
+    import openvino as ov
+
+    stream = job.mode == "stream"
+    config = {
+        "PERFORMANCE_HINT": "THROUGHPUT" if stream else "LATENCY",
+        "INFERENCE_NUM_THREADS": job.threads,
+    }
+    if stream:
+        config["NUM_STREAMS"] = job.threads
+    if precision:
+        config["INFERENCE_PRECISION_HINT"] = precision
+    compiled = ov.Core().compile_model(job.onnx, "CPU", config)
+    chosen = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    queue = ov.AsyncInferQueue(compiled, job.threads)
+    request = compiled.create_infer_request()
+
+    def one(image):
+        return request.infer({0: image}, share_inputs=True)[0]
+
+    def streamed(images):
+        rows = np.empty((len(images), *compiled.output(0).shape[1:]), np.float32)
+
+        def keep(finished, i):
+            rows[i] = finished.get_output_tensor(0).data[0]
+
+        queue.set_callback(keep)
+        for i in range(len(images)):
+            queue.start_async({0: images[i : i + 1]}, i, share_inputs=True)
+        queue.wait_all()
+        return rows
+
+    precision = {"f32": "fp32", "float": "fp32"}.get(chosen, chosen)
+    run = streamed if stream else one
+    return Ready(common.versions("openvino"), precision, _channels_first, run)
+
+
+def openvino_default(job: Job) -> Ready:
+    """OpenVINO at the precision it chooses by itself."""
+    return openvino(job, precision=None)
+
+
+def pytorch(job: Job) -> Ready:
+    """PyTorch eager, BatchNorm folded, channels last in memory."""
+    import torch
+    import torch_net
+
+    from rvcnn.passes.fold_batch_norm import fold_batch_norm
+
+    stream = job.mode == "stream"
+    torch.set_num_threads(1 if stream else job.threads)
+    graph = fold_batch_norm(networks.load(job.weights, job.output).graph)
+    network = torch_net.network(graph, (job.size, job.size, 3))
+
+    def one(image):
+        with torch.inference_mode():
+            return network(torch.from_numpy(image)).numpy()
+
+    def layout(images):
+        # The memory stays (N, H, W, C); only the axes' order is PyTorch's.
+        return images.transpose(0, 3, 1, 2)
+
+    run = _streamed(one, job.threads) if stream else one
+    return Ready(common.versions("torch"), "fp32", layout, run)
+
+
+class Engine(NamedTuple):
+    """How to load an engine, what it needs, and whether it is held to float rounding."""
+
+    load: Callable[[Job], Ready]
+    package: str
+    needs_onnx: bool = False
+    exact: bool = True
+
+
+ENGINES = {
+    "rvcnn": Engine(rvcnn, "rvcnn"),
+    "onnxruntime": Engine(onnxruntime, "onnxruntime", needs_onnx=True),
+    "openvino": Engine(openvino, "openvino", needs_onnx=True),
+    "openvino-default": Engine(openvino_default, "openvino", needs_onnx=True, exact=False),
+    "pytorch": Engine(pytorch, "torch"),
+}
+
+
+def installed() -> list[str]:
+    """Names of the engines that can run here."""
+    has_onnx = find_spec("onnx") is not None
+    return [
+        name
+        for name, engine in ENGINES.items()
+        if find_spec(engine.package) and (has_onnx or not engine.needs_onnx)
+    ]
