@@ -1,4 +1,4 @@
-"""Readers beside a writer that adds, changes, removes and compacts: nothing torn, nothing waited."""
+"""Readers beside a writer that adds, changes, removes and compacts: nothing is torn."""
 
 import os
 import subprocess

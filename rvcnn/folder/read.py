@@ -55,7 +55,10 @@ def content_of(path: str, largest: int) -> Iterator[Content]:
         if not stat.S_ISREG(before.st_mode):
             raise Unreadable("no regular file")
         if before.st_size > largest:
-            raise Unreadable(f"{before.st_size >> 20} MiB is too large: at most {largest >> 20}")
+            raise Unreadable(
+                f"a file of {before.st_size >> 20} MiB is too large, {largest >> 20} MiB is the "
+                "most that an image within the limit of megapixels can need"
+            )
         if before.st_size > LARGE:
             with _ONE_LARGE:
                 yield _read(file, before)
