@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 class Place(NamedTuple):
     """An index and the part of it that is meant.
 
-    `below` is empty for the whole index, else a prefix of ids that ends in ``/``.
+    Attributes
+    ----------
+    index
+        The index.
+    folder
+        The folder that is meant, absolute, by the name it was asked for.
+    below
+        What the ids of its images begin with: empty for the whole index, else it ends in ``/``.
     """
 
     index: Index
+    folder: Path
     below: str = ""
 
     def rows(self) -> tuple[list[str], np.ndarray]:
@@ -91,15 +99,21 @@ def find_place(folder: Path) -> Path:
 def open_place(folder: Path) -> Place:
     """Open the nearest index at or above `folder`; the part below `folder` is meant."""
     root = find_place(folder)
-    inside = Path(os.path.realpath(folder)).relative_to(root).as_posix()
-    whole = inside == "." or inside.startswith(".rvcnn")
-    return Place(Index.open(root), "" if whole else f"{inside}/")
+    real = Path(os.path.realpath(folder))
+    named = Path(os.path.abspath(folder))
+    if not os.path.samefile(named, real):  # ".." behind a link
+        named = real
+    inside = real.relative_to(root).as_posix()
+    if inside == "." or inside.startswith(".rvcnn"):
+        return Place(Index.open(root), named if inside == "." else root)
+    return Place(Index.open(root), named, f"{inside}/")
 
 
 def open_places(folders: Sequence[Path] = ()) -> list[Place]:
     """Open the indexes of `folders`; without any, the nearest at or above the current folder."""
     if not folders:
-        return [open_place(Path.cwd())._replace(below="")]
+        root = find_place(Path.cwd())
+        return [Place(Index.open(root), root)]
     return [open_place(folder) for folder in folders]
 
 

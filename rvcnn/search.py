@@ -87,7 +87,7 @@ def nearest(
     for place in places:
         found = _nearest_in(place, vector, k, min_similarity, unwanted)
         gone += found.gone
-        hits.update((hit.path, hit) for hit in found.hits)
+        hits.update((place.index.path / hit.item.id, hit) for hit in found.hits)
     best = sorted(hits.values(), key=lambda hit: (-hit.score, os.fsencode(hit.path)))
     return Found(best[:k], gone)
 
@@ -101,7 +101,7 @@ def _nearest_in(place: Place, vector, k, min_similarity, unwanted) -> Found:
         for score, name in _ranked(place.index, vector, ask, min_similarity):
             if not name.startswith(place.below):
                 continue
-            path = place.index.path / name
+            path = place.folder / name[len(place.below) :]
             identity, item = _identity(path), place.index.item(name)
             if identity is None or item is None:
                 gone += 1

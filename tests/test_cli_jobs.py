@@ -38,6 +38,17 @@ def test_search_below_a_folder_of_the_index(photos):
     assert run_ok("search", "photos/a.png", "--in", "photos/sub", "-f") == "photos/sub/c.webp\n"
 
 
+@posix
+def test_search_names_a_linked_folder_as_it_was_asked_for(photos):
+    Path("elsewhere").mkdir()
+    Path("elsewhere/link").symlink_to("../photos/sub")
+    assert run_ok("search", "photos/a.png", "--in", "elsewhere/link", "-f") == (
+        "elsewhere/link/c.webp\n"
+    )
+    behind = run_ok("search", "photos/a.png", "--in", "elsewhere/link/..", "-k", "1", "-f")
+    assert behind == "photos/a.png\n"
+
+
 def test_search_options(photos):
     query = "photos/a.png"
     assert len(run_ok("search", query, "--in", "photos", "-k", "2").splitlines()) == 2
