@@ -61,7 +61,7 @@ class Kernel:
     parameters : dict of str to type
         Kind of each parameter, in the descriptor's order.
     path : Path
-        Its object file in the disk cache.
+        Its object code in the disk cache.
     """
 
     def __init__(self, family, name, constants):
@@ -86,13 +86,12 @@ class Kernel:
         return self._address
 
     def _load(self):
-        try:
-            code = self.path.read_bytes()
-        except OSError:
+        code = _target.kept(self.path)
+        if code is None:
             from ._compile import object_code
 
             code = object_code(self)
-            _target.write_atomically(self.path, code)
+            _target.keep(self.path, code)
         self._engine = _target.engine()
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()

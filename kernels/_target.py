@@ -1,9 +1,11 @@
 """What the machine that kernels are compiled for can do, and where compiled kernels are kept."""
 
+import atexit
 import contextlib
 import functools
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from importlib.metadata import version
@@ -114,13 +116,27 @@ def cache_dir():
         tempfile.TemporaryFile(dir=path).close()
     except (OSError, RuntimeError):
         path = Path(tempfile.mkdtemp(prefix="rvcnn-kernels-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 
-def write_atomically(path, data):
-    """Write a file of the cache; whoever reads it meanwhile sees all of it or none."""
+def keep(path, data):
+    """Write a file of the cache, if that can be; readers see all of it or none."""
     with contextlib.suppress(OSError):
         handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(data).digest() + data)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+
+
+def kept(path):
+    """What :func:`keep` wrote, or None where it is absent or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, data = content[:32], content[32:]
+    return data if hashlib.sha256(data).digest() == digest else None
