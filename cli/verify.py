@@ -26,13 +26,13 @@ def command(ctx, dir: Path, repair: bool, wait: float, engine: dict, quiet: bool
     Prints what is wrong. Exit code 1 if something is wrong and was not repaired.
     """
     from rvcnn.index import verify
-    from rvcnn.mend import mend
+    from rvcnn.mend import mend, stale_images
     from rvcnn.place import find_place
 
     root = find_place(dir)
     problems = verify(root)
     write_text(*(printable(problem) for problem in problems))
-    if problems and repair:
+    if repair and (problems or stale_images(root)):
         embedder = make_embedder(**engine, quiet=quiet)
         limit = engine["max_image_megapixels"]
         with Progress(quiet) as progress:

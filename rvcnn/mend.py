@@ -39,12 +39,10 @@ def mend(
     """
     report = Report(root)
     report.unchanged = repair(root, wait).kept
+    tasks = stale_images(root)
+    if not tasks:
+        return report
     with open_writer(home_for(root, embedder, wait), embedder, False, wait) as writer:
-        tasks = [
-            Task(item.id, os.path.join(root, item.id))
-            for item in Index.open(root).items()
-            if item.status == Status.STALE
-        ]
         progress(Scanned(len(tasks), report.unchanged))
         workers = embedder.workers or available_cpus()
         worker = Worker(embedder, writer, max_megapixels)
@@ -60,3 +58,12 @@ def mend(
                     report.indexed += 1
                     progress(Done(task.path, outcome.reused))
     return report
+
+
+def stale_images(root: Path) -> list[Task]:
+    """Return the images that are in the index without the vector they had."""
+    return [
+        Task(item.id, os.path.join(root, item.id))
+        for item in Index.open(root).items()
+        if item.status == Status.STALE
+    ]

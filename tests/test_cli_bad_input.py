@@ -166,6 +166,18 @@ def test_an_index_of_another_model(photos, other_weights):
     one_line(run("search", "photos/a.png", "--in", "photos"), 4)
 
 
+def test_repair_asks_for_the_model_only_when_a_vector_is_lost(photos, other_weights):
+    run_ok("embed", "photos", "--weights", other_weights, "--rebuild")
+    (photos / ".rvcnn" / "manifest.json").unlink()
+    result = run("verify", "photos", "--repair", "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (vectors,) = (photos / ".rvcnn").glob("vectors*.f32")
+    vectors.write_bytes(bytes(vectors.stat().st_size))
+    assert run("verify", "photos", "--repair").exit_code == 4
+    assert run("verify", "photos", "--repair", "--weights", other_weights).exit_code == 0
+    assert len(rvcnn.Index.open("photos")) == 6
+
+
 def test_a_damaged_index(photos):
     (photos / ".rvcnn" / "items.sqlite").write_bytes(b"no database")
     for command in (["info", "photos"], ["export", "photos", "-o", "v.npz"], ["embed", "photos"]):
