@@ -1,5 +1,4 @@
 """What this machine can do at most: arithmetic in registers, and reading memory of a given size."""
-# ruff: noqa: F821  (a template's constants are names until it is expanded)
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,47 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
-from .kernels import Call, Program, lanes
-from .kernels._jit import F32, Family, unroll
-from .kernels._simd import fma, load, splat, store
-
-CHAINS = (12, 24)
-"""Independent sums of the peak loop: 12 fit 16 registers, 24 fill the pipes of wider cores."""
-
-STREAMS = 8
-"""Registers that a pass over memory adds to."""
-
-
-def f32_multiply_adds(out: F32, x: F32, rounds: int):
-    """``rounds`` times ``c = c * a + b`` in each of CHAINS registers; ``x`` holds a and b."""
-    a = load(x, 0, LANES)
-    b = load(x, LANES, LANES)
-    for i in unroll(CHAINS):
-        reg_c[i] = splat(i, LANES)
-    for _ in range(rounds):
-        for i in unroll(CHAINS):
-            reg_c[i] = fma(reg_c[i], a, b)
-    for i in unroll(CHAINS):
-        store(out, i * LANES, reg_c[i])
-
-
-def f32_read(out: F32, x: F32, values: int, rounds: int):
-    """Sum ``values`` (a multiple of STREAMS * LANES) of ``x``, ``rounds`` times over."""
-    for v in unroll(STREAMS):
-        reg_s[v] = splat(0.0, LANES)
-    for _ in range(rounds):
-        for i in range(0, values, STREAMS * LANES):
-            for v in unroll(STREAMS):
-                reg_s[v] = reg_s[v] + load(x, i + v * LANES, LANES)
-    for v in unroll(STREAMS):
-        store(out, v * LANES, reg_s[v])
-
-
-# Not among the package's kernels: no network calls them.
-_MULTIPLY_ADDS = Family(
-    f32_multiply_adds, "f32_multiply_adds_{CHAINS}__v{LANES}", lambda values: 0, ()
-)
-_READ = Family(f32_read, "f32_read_{STREAMS}__v{LANES}", lambda values: 0, ())
+from .kernels import Program, lanes, limits
 
 
 def timed(program):
@@ -84,7 +43,7 @@ class Peak:
             program = self._program(chains, rounds)
             return rounds * chains / min(timed(program) for _ in range(3))
 
-        best = max(CHAINS, key=gflops)
+        best = max(limits.CHAINS, key=gflops)
         rounds = _rounds_for(lambda n: self._program(best, n), seconds)
         self._programs = [self._program(best, rounds) for _ in range(threads)]
         self._flops = threads * rounds * best * lanes() * 2
@@ -93,10 +52,9 @@ class Peak:
 
     @staticmethod
     def _program(chains, rounds):
-        kernel = _MULTIPLY_ADDS(CHAINS=chains, LANES=lanes())
         out = np.empty(chains * lanes(), np.float32)
         x = np.full(2 * lanes(), 0.5, np.float32)
-        return Program([Call(kernel, (out, x, rounds))])
+        return Program([limits.multiply_adds(out, x, chains, rounds)])
 
     def sample(self):
         """GFLOP/s of all threads together, over one run."""
@@ -124,16 +82,15 @@ class ReadBandwidth:
     """
 
     def __init__(self, size, seconds=0.0005):
-        step = STREAMS * lanes()
+        step = limits.STREAMS * lanes()
         self._x = np.ones(max(1, round(size / 4 / step)) * step, np.float32)
         rounds = _rounds_for(self._program, seconds)
         self._reads = self._program(rounds)
         self._bytes = rounds * self._x.nbytes
 
     def _program(self, rounds):
-        kernel = _READ(STREAMS=STREAMS, LANES=lanes())
-        out = np.empty(STREAMS * lanes(), np.float32)
-        return Program([Call(kernel, (out, self._x, len(self._x), rounds))])
+        out = np.empty(limits.STREAMS * lanes(), np.float32)
+        return Program([limits.read(out, self._x, rounds)])
 
     def sample(self):
         """GB/s of one run."""

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from rvcnn import bench, create_model
 from rvcnn.cli import app
 from rvcnn.errors import ShapeError
-from rvcnn.kernels import Call, Program, lanes
+from rvcnn.kernels import FAMILIES, Program, lanes, limits
 from rvcnn.passes import optimise
-from rvcnn.peak import _MULTIPLY_ADDS, _READ, CHAINS, STREAMS, Peak, ReadBandwidth
+from rvcnn.peak import Peak, ReadBandwidth
 from rvcnn.plan import Plan
 
 PRODUCTS = ("Conv2d", "Linear")
@@ -77,22 +77,24 @@ def test_measure_refuses_what_the_model_refuses(small):
         bench.measure(small, size=16)
 
 
-@pytest.mark.parametrize("chains", CHAINS)
+@pytest.mark.parametrize("chains", limits.CHAINS)
 def test_peak_loop_computes(chains):
     out = np.full(chains * lanes(), np.nan, np.float32)
     a_and_b = np.repeat(np.array([0.5, 3], np.float32), lanes())
-    kernel = _MULTIPLY_ADDS(CHAINS=chains, LANES=lanes())
-    Program([Call(kernel, (out, a_and_b, 3))]).run()
+    Program([limits.multiply_adds(out, a_and_b, chains, 3)]).run()
     start = np.repeat(np.arange(chains), lanes())
     assert np.array_equal(out, ((start * 0.5 + 3) * 0.5 + 3) * 0.5 + 3)
 
 
 def test_read_loop_reads_every_value():
-    x = np.random.default_rng(0).integers(-9, 9, 3 * STREAMS * lanes()).astype(np.float32)
-    out = np.full(STREAMS * lanes(), np.nan, np.float32)
-    kernel = _READ(STREAMS=STREAMS, LANES=lanes())
-    Program([Call(kernel, (out, x, len(x), 2))]).run()
+    x = np.random.default_rng(0).integers(-9, 9, 3 * limits.STREAMS * lanes()).astype(np.float32)
+    out = np.full(limits.STREAMS * lanes(), np.nan, np.float32)
+    Program([limits.read(out, x, 2)]).run()
     assert np.array_equal(out, 2 * x.reshape(3, -1).sum(0))
+
+
+def test_limits_are_no_kernels_of_the_networks():
+    assert {"f32_multiply_adds", "f32_read"}.isdisjoint(FAMILIES)
 
 
 def test_samples_are_positive():
