@@ -22,64 +22,67 @@ import photographs
 
 COMMAND = [sys.executable, "-m", "rvcnn"]
 
+WAIT = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A small process that tells the peak memory of its child, which begins with its parent's."""
 
-def run(
-    arguments: list[str], folder: Path, cache: Path | None = None
-) -> tuple[float, float | None]:
-    """Run rvcnn to its end: seconds, and its peak memory in MB where the system tells."""
+
+def run(command: list[str], folder: Path, cache: Path | None = None) -> str:
+    """Run a command to its end, and return what it printed."""
     environment = os.environ | ({"RVCNN_CACHE_DIR": str(cache)} if cache else {})
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def seconds(arguments: list[str], folder: Path, cache: Path | None = None) -> float:
+    """How long rvcnn takes from its start to its end."""
     start = perf_counter()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    errors = process.stderr.read()
-    memory = None
-    if hasattr(os, "wait4"):
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        # Linux counts kilobytes, macOS bytes.
-        memory = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    code = process.wait()
-    if code:
-        sys.exit(f"rvcnn {' '.join(arguments)} ended with {code}: {errors}")
-    return perf_counter() - start, memory
+    run([*COMMAND, *arguments], folder, cache)
+    return perf_counter() - start
+
+
+def megabytes(arguments: list[str], folder: Path) -> float:
+    """Peak memory of rvcnn."""
+    peak = int(run([sys.executable, "-S", "-c", WAIT, *COMMAND, *arguments], folder))
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # macOS counts bytes, Linux kilobytes
 
 
 def measure_start(given, work: Path) -> dict[str, list[list[float]]]:
     """Seconds of each way to start, in turns."""
     photographs.make(work / "one", 1, given.seed)
     embed = ["embed", "one", "--rebuild", "--quiet"]
-    run(embed, work)
+    seconds(embed, work)
     blocks = {"embed of one image": [], "--help": []}
     if not given.quick:
         blocks["first embed of one image ever"] = []
     for i in common.counted(given.rounds):
-        blocks["embed of one image"].append([run(embed, work)[0] for _ in range(3)])
-        blocks["--help"].append([run(["--help"], work)[0] for _ in range(3)])
+        blocks["embed of one image"].append([seconds(embed, work) for _ in range(3)])
+        blocks["--help"].append([seconds(["--help"], work) for _ in range(3)])
         if not given.quick:
             cold = work / f"cold{i}"
-            blocks["first embed of one image ever"].append([run(embed, work, cold)[0]])
+            blocks["first embed of one image ever"].append([seconds(embed, work, cold)])
             shutil.rmtree(cold)
     return blocks
 
 
 def measure_memory(given, work: Path) -> dict[str, list[list[float]]]:
     """Megabytes of a fresh process over each number of photographs."""
+    if not hasattr(os, "wait4"):
+        common.note("this system does not tell a process's peak memory")
+        return {}
     blocks = {}
     for count in given.images:
         folder = work / f"photographs{count}"
         case = photographs.make(folder, count, given.seed)
-        arguments = ["embed", folder.name, "--rebuild", "--quiet", "-j", str(given.workers)]
-        peaks = [run(arguments, work)[1] for _ in range(given.memory_rounds)]
-        if None in peaks:
-            common.note("this system does not tell a process's peak memory")
-            return {}
-        blocks[f"embed {case}"] = [[peak] for peak in peaks]
+        embed = ["embed", folder.name, "--rebuild", "--quiet", "-j", str(given.workers)]
+        blocks[f"embed {case}"] = [[megabytes(embed, work)] for _ in range(given.memory_rounds)]
         shutil.rmtree(folder)
     return blocks
 
