@@ -8,6 +8,7 @@ checkout ``kernels/`` and ``cli/`` lie beside ``rvcnn/``, where they are not imp
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [p for p in sys.path if Path(p or os.getcwd()).resolve() != ROOT]
 
-DATA = Path(os.environ.get("RVCNN_TEST_DATA") or ROOT.parent / "shared" / "data")
+DATA = Path(os.environ.get("RVCNN_TEST_DATA") or ROOT.parent / "shared" / "data").resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outside_the_checkout(tmp_path_factory) -> Iterator[None]:
+    """Run all tests, and so their child processes, where ``./rvcnn`` is not the checkout's."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("outside"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(scope="session")
