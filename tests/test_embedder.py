@@ -12,10 +12,13 @@ from kernels_checks import assert_within
 from pictures import encoded, picture
 from PIL import Image
 from reference_net import ReferenceNet
+from safetensors.numpy import save_file
 
 from rvcnn import Embedder
 from rvcnn.errors import ImageError, UsageError
 from rvcnn.images import Preprocess, decode
+from rvcnn.model import create_model
+from rvcnn.models import MobileNetConfig
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +103,34 @@ def test_the_vector_is_the_float64_networks(emb):
         assert pixels.shape == (224, 224, 3) and pixels.dtype == np.uint8
         want = net(net.normalise(pixels[None]))["output"]
         assert_within(emb.embed([picture(5, size)]), want, 1e-5, str(size))
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+def test_a_file_of_another_size_width_and_scale(tmp_path, padding):
+    """Crops of odd size and vectors longer than 512, which the file's metadata ask for."""
+    model = create_model(MobileNetConfig(padding=padding, embedding_dim=640), weights="random")
+    metadata = dict(
+        architecture="mobilenetv3_small",
+        padding=padding,
+        bn_eps="0.001",
+        num_classes="0",
+        embedding="embed",
+        embedding_dim="640",
+        resize="128",
+        crop="97",
+        interpolation="bilinear",
+        mean="0.485,0.456,0.406",
+        std="0.229,0.224,0.225",
+    )
+    save_file(dict(model.weights.tensors), tmp_path / "w.safetensors", metadata)
+    emb = Embedder(weights=tmp_path / "w.safetensors")
+    pixels = emb.pixels(decode(picture(7, (200, 133))))
+    assert pixels.shape == (97, 97, 3) and emb.dim == 640
+    net = ReferenceNet(model.weights.tensors, metadata)
+    want = net(net.normalise(pixels[None]))["output"]
+    assert_within(emb.embed([picture(7, (200, 133))]), want, 1e-5)
+    description = emb.describe()
+    assert description["dimension"] == 640 and description["preprocessing"]["crop"] == "97"
 
 
 def test_pixels_are_pillows_resize_and_crop(emb):
