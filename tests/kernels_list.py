@@ -1,8 +1,9 @@
 """Which problems are tried: below, at, above and between the tiles of every lane count."""
 
+import numpy as np
 from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
 
-from rvcnn.kernels import elementwise, lanes, resize
+from rvcnn.kernels import Call, Map, elementwise, resize
 
 ACTIVATIONS = "identity relu relu6 leaky_relu hard_sigmoid hard_swish sigmoid silu".split()
 CHANNELS = (1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40)
@@ -93,10 +94,25 @@ VECTORS = [
 PROBLEMS = LINEAR + CONV + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS
 
 
+def calls_of_plans():
+    """Return, by name, calls that only plans make; the functions of arrays have no use for them."""
+    rng, calls = np.random.default_rng(4), {}
+    for channels in CHANNELS:
+        out, x = np.zeros((2, 3, 5, channels), np.float32)
+        pixels = rng.integers(0, 256, x.shape, dtype=np.uint8)
+        along = rng.standard_normal((2, channels))
+        calls[f"copy {channels}"] = elementwise.copy(Map.of(out), Map.of(x))
+        calls[f"normalise {channels}"] = elementwise.normalise_u8(
+            Map.of(out), Map.of(pixels), *along
+        )
+        # two values before, each of three rows of five followed by a gap of two, four after
+        sizes = [n * channels for n in (2, 5, 2, 4)]
+        border = (np.zeros(27 * channels, np.float32), sizes[0], 3, *sizes[1:])
+        calls[f"border {channels}"] = [Call(elementwise.f32_zero_border(), border)]
+    return calls
+
+
 def other_kernels():
-    """Return the kernels that only plans use, not the functions of arrays, for this lane count."""
-    widths = [n for n in (16, 8, 4, 1) if n <= lanes()]
-    families = (elementwise.f32_copy, elementwise.u8_scale_shift)
-    kernels = [family(LANES=n) for family in families for n in widths]
-    kernels += [elementwise.f32_zero_border(), resize.u8_resize(NV=4, LANES=lanes())]
-    return [k for k in kernels if k.address]
+    """Return the kernels that no problem calls, for this lane count."""
+    kernels = [call.kernel for calls in calls_of_plans().values() for call in calls]
+    return [k for k in (*kernels, resize.resize_kernel()) if k.address]

@@ -122,7 +122,7 @@ def resize_fenced(side):
 
 
 def main(side):
-    from kernels_list import PROBLEMS
+    from kernels_list import PROBLEMS, calls_of_plans
     from kernels_resizes import CASES, picture
 
     faulthandler.enable()
@@ -130,6 +130,9 @@ def main(side):
     for problem in PROBLEMS:
         print(problem.name, flush=True)
         problem.got()
+    for name, calls in calls_of_plans().items():
+        print(name, flush=True)
+        functional.run(calls)
     resized = resize_fenced(side)
     for image, box, size in CASES:
         print("resize", image, box, size, flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernels_checks import assert_within, nonzero, rounding_bound
-from kernels_list import PROBLEMS
+from kernels_list import PROBLEMS, calls_of_plans
 from kernels_memory import run_guarded
 from kernels_resizes import CASES
 
@@ -48,6 +48,11 @@ def test_guard_bands_and_inputs_stay_as_they_are(problem, monkeypatch):
     assert problem.got().tobytes() == want.tobytes()
 
 
+@pytest.mark.parametrize("name", calls_of_plans())
+def test_guard_bands_of_calls_that_plans_make(name):
+    run_guarded(calls_of_plans()[name])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no mprotect on Windows")
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_no_access_outside_an_array_even_to_read(side, tmp_path):
@@ -59,7 +64,7 @@ def test_no_access_outside_an_array_even_to_read(side, tmp_path):
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[-1] == "done", f"{lines[-1:]}\n{done.stderr[-2000:]}"
-    assert len(lines) == len(PROBLEMS) + len(CASES) + 1
+    assert len(lines) == len(PROBLEMS) + len(calls_of_plans()) + len(CASES) + 1
 
 
 class Placed:
@@ -168,7 +173,7 @@ def test_pools_and_scales_of_maps_with_gaps(gaps, channels):
 def test_elementwise_on_maps_with_borders(channels):
     """Rows lie apart, pixels side by side: how a plan lays maps out."""
     rng = np.random.default_rng(channels)
-    a, b = (placed(rng, 4, 5, channels, border=i, row_gap=i) for i in (1, 2))
+    a, b = (placed(rng, 4, 5, channels, border=i, row_gap=i + 1) for i in (0, 2))
     cases = [
         (elementwise.copy, (a,), a.values),
         (elementwise.add, (a, b), reference.add(a.values, b.values)),

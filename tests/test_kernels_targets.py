@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from kernels_assembly import ENVIRONMENT
 from kernels_checks import assert_within
+from kernels_elsewhere import all_outputs
 from kernels_list import PROBLEMS
 
 import rvcnn
@@ -36,7 +37,7 @@ def run_child(script, out, **environment):
 
 @pytest.fixture(scope="module")
 def outputs():
-    return {p.name: p.got() for p in PROBLEMS}
+    return all_outputs()
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
@@ -105,7 +106,8 @@ def of_family(assembly, family):
 
 
 def test_every_kernel_is_looked_at():
-    assert set(INSTRUCTIONS) | NO_SIMD == set(FAMILIES)
+    ours = {n for n, f in FAMILIES.items() if f.template.__module__.startswith("rvcnn.")}
+    assert set(INSTRUCTIONS) | NO_SIMD == ours
 
 
 @pytest.mark.parametrize("family", INSTRUCTIONS)
