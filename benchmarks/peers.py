@@ -109,7 +109,7 @@ def openvino(job: Job, precision: str | None = "f32") -> Ready:
         config["INFERENCE_PRECISION_HINT"] = precision
     compiled = ov.Core().compile_model(job.onnx, "CPU", config)
     chosen = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    queue = ov.AsyncInferQueue(compiled, job.threads)
+    queue = ov.AsyncInferQueue(compiled)  # as many requests as OpenVINO finds best
     request = compiled.create_infer_request()
 
     def one(image):
