@@ -235,6 +235,10 @@ def test_names_with_newlines_and_names_that_are_no_utf8(folder):
     os.rename(folder / os.fsdecode(b"\xff.jpg"), folder / os.fsdecode(b"\xfe.jpg"))
     report, _ = run(folder)
     assert (report.reused, report.unchanged) == (1, 6)
+    write_image(folder / "sub" / os.fsdecode(b"\xff.jpg"), "sub")
+    for counts in [(1, 0), (0, 1)]:
+        report = update(folder / "sub", FakeEmbedder())
+        assert (report.indexed, report.unchanged) == counts
 
 
 def test_a_folder_that_cannot_be_listed_keeps_its_images(folder, monkeypatch):

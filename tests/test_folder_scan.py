@@ -92,11 +92,12 @@ def test_without_recursion_the_folders_inside_are_unknown(folder):
 
 @needs_links
 def test_each_folder_is_listed_once_and_by_its_own_path(folder):
-    make(folder, "z/real/x.jpg", "a/y.jpg")
+    make(folder, "z/real/x.jpg", "a/real/y.jpg")
     (folder / "a" / "link").symlink_to(folder / "z" / "real")
+    (folder / "z" / "link").symlink_to(folder / "a" / "real")
     (folder / "a" / "loop").symlink_to(folder)
     (folder / "z" / "up").symlink_to("..")
-    assert paths(folder) == ["a/y.jpg", "z/real/x.jpg"]
+    assert paths(folder) == ["a/real/y.jpg", "z/real/x.jpg"]
 
 
 @needs_links

@@ -111,6 +111,19 @@ def test_euclidean_scores_survive_cancellation():
     np.testing.assert_allclose(scores, -np.sort(-truth, axis=1)[:, :8], rtol=1e-6)
 
 
+def test_euclidean_order_survives_rounding():
+    # All rows lie on a sphere round the query that meets the origin: there q.x - |x|^2 / 2 is 0 but
+    # for rounding, and the distances differ in their last digits only.
+    rng = np.random.default_rng(0)
+    query = (rng.standard_normal((1, 32)) * 100).astype(np.float32)
+    away = rng.standard_normal((400, 32))
+    away *= np.linalg.norm(query) / np.linalg.norm(away, axis=1, keepdims=True)
+    vectors = (query + away).astype(np.float32)
+    truth = true_scores(vectors, query, "euclidean")
+    rows, _ = exact.top_k(vectors, query, 8, "euclidean")
+    np.testing.assert_array_equal(rows, np.argsort(-truth, axis=1, kind="stable")[:, :8])
+
+
 def test_euclidean_score_of_the_same_vector_is_zero():
     vectors = make(20, 8, "euclidean")
     _, scores = exact.top_k(vectors, vectors[3:4], 2, "euclidean")

@@ -191,6 +191,16 @@ def test_rows_that_do_not_agree_are_found(sound, folder, statement, says):
         check_mended(folder, sound)
 
 
+def test_two_items_with_one_row(folder):
+    Index.open(folder).add(np.ones((2, DIM)), ["twin1", "twin2"])
+    query(folder, "UPDATE items SET row = (SELECT max(row) FROM items) WHERE id >= ?", b"twin")
+    problems = verify(folder)
+    assert len(problems) == 2
+    assert "belongs to nothing" in problems[0] and "belongs to several" in problems[1]
+    assert repair(folder).stale == 1
+    assert verify(folder) == []
+
+
 def test_a_vector_that_was_written_wrong_is_found(folder):
     # Its checksum holds: only its values are not as they must be.
     from rvcnn.index.items import FACTS, fact_sum, vector_sum

@@ -13,6 +13,7 @@ from index_fake import random_vectors
 
 from rvcnn.errors import IndexLockedError, RvcnnError, UsageError
 from rvcnn.index import Index, Item, Status, database, store, vectors
+from rvcnn.index import writer as writing
 from rvcnn.index.vectors import VectorsFile
 
 DIM = 8
@@ -67,6 +68,22 @@ def test_a_call_that_fails_leaves_the_earlier_ones(index):
             writer.add(random_vectors(2, seed=1), ["z", "z"])
         writer.add(random_vectors(1, seed=2), ["w"])
     assert len(index) == 13
+    assert index.verify() == []
+
+
+def test_a_call_that_fails_half_way_is_undone(index, monkeypatch):
+    monkeypatch.setattr(writing, "_CHUNK", 2)
+    with index.writer() as writer:
+        writer.add(random_vectors(2, seed=1), ["x", "y"])
+        with pytest.raises(UsageError, match="plain JSON"):
+            writer.add(
+                random_vectors(5, seed=2), ["y", "z", "old1", "v", "w"], [{}] * 4 + [{1: {2}}]
+            )
+        writer.add(random_vectors(1, seed=3), ["u"])
+    assert sorted(index.ids) == sorted(["x", "y", "u", *(f"old{i}" for i in range(10))])
+    assert index.stats().dead_rows == 0
+    unit = random_vectors(2, seed=1)[1]
+    np.testing.assert_allclose(index.vectors(["y"])[0], unit / np.linalg.norm(unit), atol=1e-6)
     assert index.verify() == []
 
 
