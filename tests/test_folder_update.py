@@ -123,8 +123,11 @@ def test_only_what_is_new_or_changed_is_embedded(folder):
 def test_a_touched_file_is_hashed_but_not_decoded(folder):
     folder.write("a.jpg", "b.jpg")
     folder.update()
+    before = Index.open(folder.path).item("a.jpg")
     os.utime(folder.path / "a.jpg", ns=(5, 5))
     assert folder.update() == {"reused": 1, "unchanged": 1}
+    assert Index.open(folder.path).item("a.jpg") == replace(before, mtime_ns=5)
+    assert Index.open(folder.path).stats().dead_rows == 0
     assert folder.update() == {"unchanged": 2}
 
 

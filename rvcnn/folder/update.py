@@ -168,6 +168,8 @@ class _Run:
         item = outcome.item
         if item is None:
             self.writer.remove([task.id])
+        elif outcome.reused and item.sha256 in self.writer.contents([task.id]):
+            self.writer.rename(task.id, item)  # touched
         elif outcome.reused and self.moved.get(item.sha256):
             source = self.moved[item.sha256].pop()
             self.writer.rename(source, item)

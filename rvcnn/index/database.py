@@ -105,7 +105,7 @@ class Immutable(sqlite3.Connection):
 def connect(path: Path, mode: str, immutable: bool = False) -> sqlite3.Connection:
     """Open a database: `mode` is SQLite's rw or rwc. Transactions are begun and ended by hand."""
     name = path.as_posix()
-    uri = "file://" + quote(os.fsencode(name if name.startswith("/") else "/" + name))
+    uri = "file://" + quote(os.fsencode(name if name.startswith("/") else "/" + name), "/:")
     connection = sqlite3.connect(
         f"{uri}?mode={mode}{'&immutable=1' if immutable else ''}",
         uri=True,

@@ -217,6 +217,10 @@ class Source:
         else:
             self._idle.append(connection)
 
+    def __del__(self):
+        if self._owner[0] == os.getpid():
+            self.close()
+
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()

@@ -176,11 +176,12 @@ class Writer:
     def rename(self, old: str, item: Item) -> None:
         """Let the item `old` become `item`, with the vector, metadata and date that it has.
 
-        Another item that has the new id goes.
+        The id may stay the same. Another item that has the new one goes.
         """
         with self._store.changing():
             connection = self._store.connection
-            self.remove([item.id])
+            if item.id != old:
+                self.remove([item.id])
             record = connection.execute(f"{_SELECT} WHERE id = ?", (encode_id(old),)).fetchone()
             *known, tag, digest, row, _ = record
             moved = facts(replace(item, added_at=known[FACTS.index("added_at")]), digest)
