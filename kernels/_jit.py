@@ -79,11 +79,15 @@ class Kernel:
     @property
     def address(self):
         """Address of the C function ``void(int64 *descriptor)``."""
+        self.load()
+        return self._address
+
+    def load(self):
+        """Load the kernel from the disk cache, or compile it, unless that was done."""
         if self._address is None:
             with _compiling:
                 if self._address is None:
                     self._address = self._load()
-        return self._address
 
     def _load(self):
         code = _target.kept(self.path)

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 
 import numpy as np
+from PIL import Image
 
 from .errors import ImageError, UsageError
 from .images import Decoded, Preprocess, decode
@@ -22,9 +23,9 @@ class Embedder:
 
     Parameters
     ----------
-    model : str or object, optional
-        An architecture's name, or any object with ``embed(list of PIL images) -> (N, D)`` and
-        ``dim``. By default the embedded model.
+    model : str, MobileNetConfig or object, optional
+        An architecture's name or configuration, or any object with ``dim`` and
+        ``embed(list of PIL images) -> (N, D)``. By default the embedded model.
     weights : path-like, optional
         A safetensors file.
     precision : {"fp32"}
@@ -84,9 +85,16 @@ class Embedder:
         if self._backend is None:
             with self._lock:
                 if self._backend is None:
-                    custom = self.model is not None and not isinstance(self.model, str)
+                    self._check()
+                    custom = hasattr(self.model, "embed")
                     self._backend = _Custom(self) if custom else _Network(self)
         return self._backend
+
+    def _check(self):
+        if self.workers < 0 or self.cache < 0:
+            raise UsageError(f"workers ({self.workers}) and cache ({self.cache}) start at 0")
+        if not self.max_megapixels > 0:
+            raise UsageError(f"max_megapixels must be above 0, not {self.max_megapixels}")
 
     @property
     def dim(self):
@@ -203,6 +211,12 @@ class Embedder:
         return self.backend.embed(pixels)
 
     def _rows(self, images):
+        alone = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
+        if alone or (
+            isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim < 4
+        ):
+            raise UsageError("images is a list of images, even of one: embed([image])")
+        self._check()
         workers = self.workers or available_cpus()
         return ordered_map(self._embed_or_error, images, workers, 2 * workers)
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -20,6 +21,9 @@ EMBEDDED = "mobilenetv3_small_rvcnn.safetensors"
 """The weights that come with the install."""
 
 CLASSIFIER = "classifier.3"
+
+PLANS_KEPT = 8
+"""Plans that a model remembers."""
 
 UNTRAINED = {
     "padding": "symmetric",
@@ -90,12 +94,17 @@ def create_model(
     """
     if precision != "fp32":
         raise UsageError(f"precision must be 'fp32', not {precision!r}")
+    if threads < 0 or seed < 0:
+        raise UsageError(f"threads and seed start at 0, not {min(threads, seed)}")
     untrained = isinstance(weights, str) and weights == "random"
     if untrained:
         file = Weights({}, _untrained(name, num_classes), "random weights", "")
     else:
         file = load_weights(_weights_path(name, weights))
     architecture = _architecture(file, name)
+    if isinstance(name, MobileNetConfig):
+        padding = name.padding if padding is None else padding
+        bn_eps = name.bn_eps if bn_eps is None else bn_eps
     graph = _graph(architecture, file, num_classes, padding, bn_eps)
     if untrained:
         file = random_weights(graph.parameters(), file.metadata, seed)
@@ -116,17 +125,27 @@ def _untrained(name, num_classes):
 
 
 def _weights_path(name, weights):
-    if weights is not None:
+    if isinstance(weights, (str, os.PathLike)):
         return os.fspath(weights)
+    if weights is not None:
+        raise UsageError(f"weights must be a path or 'random', not {weights!r}")
     if name is not None:
-        raise UsageError(f"{name} needs weights: pass weights=FILE, or weights='random'")
+        raise UsageError(
+            f"{name} needs weights: a file (weights=FILE, --weights FILE) or weights='random'; "
+            "without a name, the embedded model is used"
+        )
     return resources.files("rvcnn.data") / EMBEDDED
 
 
 def _architecture(file, name) -> Architecture:
     stated = file.metadata.get("architecture")
     if isinstance(name, MobileNetConfig):
-        return Architecture(f"mobilenetv3_{name.variant}", lambda **settings: mobilenetv3(name))
+        return Architecture(
+            f"mobilenetv3_{name.variant}",
+            lambda padding, bn_eps, **heads: mobilenetv3(
+                replace(name, padding=padding, bn_eps=bn_eps)
+            ),
+        )
     if name and stated and name != stated:
         raise WeightsError(f"{file.source} holds weights of {stated}, not of {name}")
     name = file.setting("architecture", name)
@@ -138,7 +157,7 @@ def _architecture(file, name) -> Architecture:
 def _graph(architecture, file, num_classes, padding, bn_eps) -> Graph:
     """The whole network the file holds: trunk and every head."""
     stated = "num_classes" in file.metadata
-    classes = file.number("num_classes", None if stated else num_classes or 0)
+    classes = file.number("num_classes", None if stated else num_classes)
     if num_classes and num_classes != classes:
         raise WeightsError(f"{file.source} has {classes} classes, not {num_classes}")
     head = file.metadata.get("embedding") == "embed"
@@ -238,8 +257,10 @@ class Model:
         dict of str to ndarray
             (N, H', W', C) float32 for each cut.
         """
-        x, cuts = self._images(x), list(cuts)
-        plan = Plan(self._layers.cut(cuts), x.shape[1:])
+        if isinstance(cuts, str):
+            raise UsageError(f"cuts is a sequence of layers: [{cuts!r}]")
+        x, cuts = self._images(x), tuple(cuts)
+        plan = self.plan(x.shape[1:3], cuts=cuts)
         results = list(self._map(plan.run, x))
         shapes = [(m.height, m.width, m.channels) for m in plan.outputs]
         return {
@@ -247,25 +268,28 @@ class Model:
             for i, (cut, shape) in enumerate(zip(cuts, shapes, strict=True))
         }
 
-    def plan(self, size, pixels=None):
-        """The plan for images of ``size`` (H, W), remembered for the sizes used last.
+    def plan(self, size, pixels=None, cuts=None):
+        """The plan for images of ``size`` (H, W), remembered for what was asked last.
 
         Parameters
         ----------
         size : tuple of int
         pixels : tuple of ndarray, optional
             Scale and shift of each channel, for a plan that takes uint8 pixels.
+        cuts : tuple of str, optional
+            Layers, for an unfused plan that ends in their maps.
         """
-        key = (*size, pixels is not None and tuple(np.concatenate(pixels)))
+        smallest = self.architecture.smallest_input
+        if min(size) < smallest:
+            raise ShapeError(
+                f"{self.architecture.name} takes images from {smallest} x {smallest} pixels up, "
+                f"not {size[0]} x {size[1]}"
+            )
+        key = (*size, cuts, pixels is not None and tuple(np.concatenate(pixels)))
         with self._lock:
             if key not in self._plans:
-                smallest = self.architecture.smallest_input
-                if min(size) < smallest:
-                    raise ShapeError(
-                        f"{self.architecture.name} takes images from {smallest} x {smallest} "
-                        f"pixels up, not {size[0]} x {size[1]}"
-                    )
-                self._plans[key] = Plan(self._optimised, (*size, 3), pixels)
+                graph = self._optimised if cuts is None else self._layers.cut(cuts)
+                self._plans[key] = Plan(graph, (*size, 3), pixels)
             self._plans.move_to_end(key)
             while len(self._plans) > PLANS_KEPT:
                 self._plans.popitem(last=False)
@@ -279,7 +303,3 @@ class Model:
         if x.ndim != 4 or x.shape[3] != 3:
             raise ShapeError(f"expected images (N, H, W, 3), got an array of {x.shape}")
         return x
-
-
-PLANS_KEPT = 8
-"""Input sizes whose plans a model remembers."""

@@ -32,6 +32,6 @@ def warmup(embedder, progress=lambda done, total: None):
     needed = _needed(embedder)
     for done, kernel in enumerate(needed):
         progress(done, len(needed))
-        kernel.address
+        kernel.load()
     progress(len(needed), len(needed))
     return len(needed)

@@ -99,6 +99,8 @@ def load_weights(path) -> Weights:
     path = Path(path)
     try:
         digest = hashlib.sha256()
+        if path.exists() and not path.is_file():
+            raise WeightsError(f"cannot read the weights file {path}: not a regular file")
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -546,3 +546,31 @@ def test_a_model_may_say_what_it_is(paths):
     description = Embedder(Named()).describe()
     assert description["model"] == "mean-colour-2" and description["weights_sha256"] == "abc"
     assert description["preprocessing"]["resize"] == "64"
+
+
+@pytest.mark.parametrize(
+    "alone",
+    ["a.jpg", b"bytes", Image.new("RGB", (9, 9)), np.zeros((8, 8, 3), np.uint8)],
+    ids=["path", "bytes", "pillow", "array"],
+)
+def test_one_image_is_not_a_list_of_images(emb, alone):
+    with pytest.raises(UsageError, match="list of images"):
+        emb.embed(alone)
+
+
+def test_a_stack_of_images_is_a_list(emb):
+    stack = np.stack([np.asarray(picture(i).resize((40, 40)).convert("RGB")) for i in range(2)])
+    np.testing.assert_array_equal(emb.embed(stack), emb.embed(list(stack)))
+
+
+@pytest.mark.parametrize(
+    "argument", [{"workers": -1}, {"cache": -1}, {"max_megapixels": float("nan")}]
+)
+def test_arguments_below_their_least(argument):
+    with pytest.raises(UsageError):
+        Embedder(**argument).embed([picture(0)])
+
+
+def test_a_configuration_is_no_custom_model():
+    emb = Embedder(MobileNetConfig(embedding_dim=24), weights="random")
+    assert emb.embed([picture(0)]).shape == (1, 24)

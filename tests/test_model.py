@@ -264,3 +264,19 @@ def test_an_unknown_layer_is_named_with_those_there_are(classifier):
         classifier.forward_features(x, ["features.1", "features.13"])
     with pytest.raises(ShapeError, match="no layer 'feature'"):
         classifier.forward_features(x, ["feature"])
+
+
+def test_cuts_are_a_sequence(classifier):
+    with pytest.raises(UsageError, match="sequence"):
+        classifier.forward_features(images(0, 1, 32, 32), "features.0")
+
+
+def test_cuts_of_an_image_that_is_too_small(classifier):
+    with pytest.raises(ShapeError, match="from 32 x 32"):
+        classifier.forward_features(images(0, 1, 31, 64), ["features.0"])
+
+
+@pytest.mark.parametrize("argument", [{"threads": -1}, {"seed": -1}])
+def test_arguments_below_zero(argument):
+    with pytest.raises(UsageError, match="start at 0"):
+        create_model("mobilenetv3_small", weights="random", **argument)

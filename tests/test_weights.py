@@ -15,6 +15,8 @@ from rvcnn.model import create_model
 from rvcnn.models import MobileNetConfig, mobilenetv3
 from rvcnn.weights import Weights, load_weights, random_weights
 
+EMBEDDED_FILE = str(files("rvcnn.data") / "mobilenetv3_small_rvcnn.safetensors")
+
 METADATA = {
     "architecture": "mobilenetv3_small",
     "padding": "symmetric",
@@ -298,3 +300,37 @@ def test_random_weights_keep_the_signal_alive():
     logits = model(x)
     assert np.isfinite(logits).all() and 1e-4 < np.abs(logits).max() < 1e4
     assert np.abs(logits[0] - logits[1]).max() > 1e-3 * np.abs(logits).max()
+
+
+def test_a_configuration_leaves_padding_to_the_file():
+    same = create_model(num_classes=0)
+    configured = create_model(MobileNetConfig(), num_classes=0, weights=EMBEDDED_FILE)
+    x = np.random.default_rng(3).standard_normal((1, 64, 64, 3)).astype(np.float32)
+    np.testing.assert_array_equal(configured(x), same(x))
+    symmetric = MobileNetConfig(padding="symmetric")
+    for config, padding in ((symmetric, None), (MobileNetConfig(), "symmetric")):
+        other = create_model(config, num_classes=0, weights=EMBEDDED_FILE, padding=padding)
+        assert np.abs(other(x) - same(x)).max() > 1e-3
+
+
+@pytest.mark.parametrize("weights", [3, b"x", ["a"]])
+def test_weights_that_are_no_path(weights):
+    with pytest.raises(UsageError, match="weights must be a path"):
+        create_model("mobilenetv3_small", weights=weights)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no device files here")
+def test_a_device_is_no_weights_file():
+    with pytest.raises(WeightsError, match="not a regular file"):
+        create_model(weights="/dev/zero")
+
+
+def test_a_classifier_whose_width_nobody_states(tmp_path):
+    tensors = create_model("mobilenetv3_small", weights="random", num_classes=7).weights.tensors
+    metadata = {"architecture": "mobilenetv3_small", "padding": "same", "bn_eps": "0.001"}
+    trunk = {k: v for k, v in tensors.items() if not k.startswith("embed.")}
+    save_file(trunk, tmp_path / "w.safetensors", metadata | {"embedding": "pooled"})
+    with pytest.raises(WeightsError, match="num_classes"):
+        create_model(weights=tmp_path / "w.safetensors")
+    x = np.ones((1, 32, 32, 3), np.float32)
+    assert create_model(weights=tmp_path / "w.safetensors", num_classes=7)(x).shape == (1, 7)

@@ -88,9 +88,11 @@ class MobileNetConfig:
         Squeeze-excite where the paper has it.
     num_classes : int
         Width of the classifier; 0 for none.
-    padding : str
-        "symmetric" (torchvision) or "same" (TensorFlow).
-    bn_eps : float
+    padding : str, optional
+        "symmetric" (torchvision) or "same" (TensorFlow); by default what the weights file says,
+        "symmetric" for random weights.
+    bn_eps : float, optional
+        By default what the weights file says, 0.001 for random weights.
     """
 
     variant: str = "small"
@@ -99,13 +101,13 @@ class MobileNetConfig:
     dropout: float = 0.2
     use_se: bool = True
     num_classes: int = 0
-    padding: str = "symmetric"
-    bn_eps: float = 1e-3
+    padding: str | None = None
+    bn_eps: float | None = None
 
     def __post_init__(self):
         if self.variant not in VARIANTS:
             raise UsageError(f"variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}")
-        if self.padding not in ("same", "symmetric"):
+        if self.padding not in ("same", "symmetric", None):
             raise UsageError(f"padding must be 'same' or 'symmetric', not {self.padding!r}")
         if not self.width_multiplier > 0:
             raise UsageError(f"width_multiplier must be positive, not {self.width_multiplier}")
@@ -126,7 +128,7 @@ def mobilenetv3(config: MobileNetConfig) -> Graph:
     ``classifier.1`` (hard-swish), ``classifier.3`` (logits), and ``embed``.
     """
     blocks, hidden = VARIANTS[config.variant]
-    net = Builder(config.padding, config.bn_eps)
+    net = Builder(config.padding or "symmetric", 1e-3 if config.bn_eps is None else config.bn_eps)
 
     def widen(channels):
         return make_divisible(channels * config.width_multiplier)
