@@ -34,7 +34,7 @@ def activation_bound(x, name):
         return np.zeros_like(size)
     if name in ("hard_sigmoid", "hard_swish"):
         return 4 * EPS * (np.abs(x) if name == "hard_swish" else np.ones_like(size))
-    return 3 * EPS * size + 1e-37 * (1 + np.abs(x))
+    return 2 * EPS * size + 1e-37 * (1 + np.abs(x))
 
 
 class Problem(NamedTuple):

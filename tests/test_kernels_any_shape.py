@@ -110,7 +110,7 @@ def test_dot_products_depend_on_their_two_vectors_alone():
         assert one[0, 0].tobytes() == all_at_once[q, n].tobytes()
 
 
-ACROSS = np.linspace(-120, 120, 4801, dtype=np.float32)
+ACROSS = np.linspace(-120, 120, 48_001, dtype=np.float32)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
