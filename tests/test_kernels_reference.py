@@ -184,6 +184,7 @@ def hwc(tensor):
     return np.moveaxis(tensor[0].numpy(), 0, 2)
 
 
+@pytest.mark.compare
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_conv2d_equals_torch(torch, name):
     x, w, bias, stride, padding, dilation, groups = problem(name)
@@ -211,6 +212,7 @@ TORCH_NAMES = {
 }
 
 
+@pytest.mark.compare
 @pytest.mark.parametrize("name", TORCH_NAMES)
 def test_activation_equals_torch(torch, name):
     x = np.random.default_rng(0).standard_normal(1000) * 5
@@ -218,6 +220,7 @@ def test_activation_equals_torch(torch, name):
     np.testing.assert_allclose(ref.ACTIVATIONS[name](x), expected, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.compare
 @pytest.mark.parametrize("kernel, stride, pad", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, 2)])
 def test_pools_equal_torch(torch, kernel, stride, pad):
     x = np.random.default_rng(kernel).standard_normal((11, 8, 5))
@@ -232,6 +235,7 @@ def test_pools_equal_torch(torch, kernel, stride, pad):
         np.testing.assert_allclose(got, hwc(expected), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.compare
 def test_batch_norm_and_l2_normalize_equal_torch(torch):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((50, 7))
