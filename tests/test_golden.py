@@ -137,6 +137,20 @@ def test_top_1_over_500_photographs(data, imagenet_weights):
     assert top_1 >= 78 and abs(top_1 - reference) <= 0.4, f"{top_1} %, reference {reference} %"
 
 
+@pytest.mark.compare
+def test_logits_of_onnx_runtime_on_the_same_weights(data, imagenet_weights, imagenet_golden):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(
+        data / "weights" / "mobilenetv3_small_in1k_same.onnx", providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+    model = rvcnn.create_model(weights=imagenet_weights)
+    for image in normalise(imagenet_golden["pixels_u8_nhwc"][:4, None]):
+        channels_first = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+        (want,) = session.run(None, {name: channels_first})
+        assert_close(model(image), want, "logits")
+
+
 def random_weights(like, path, padding, head):
     """Write a weights file: the embedded model's shapes, random values that stay in range."""
     rng = np.random.default_rng(11)
