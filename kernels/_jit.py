@@ -9,8 +9,10 @@ program is a table of addresses, and calling one costs nanoseconds.
 Numba is imported only to compile: what is in the disk cache runs without it.
 """
 
+import hashlib
 import struct
 import threading
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -69,7 +71,7 @@ class Kernel:
         self.name = name
         self.constants = constants
         self.parameters = dict(family.template.__annotations__)
-        self.path = _target.cache_dir() / f"{name}.o"
+        self.path = _target.cache_dir() / f"{name}{_origin(family.template)}.o"
         self._engine = None
         self._address = None
 
@@ -111,6 +113,14 @@ class Kernel:
 
         with _compiling:
             return llvm_ir(self)
+
+
+def _origin(template):
+    """What tells templates of other files apart: the cache folder stands for this package's."""
+    source = Path(template.__code__.co_filename)
+    if source.parent == Path(__file__).parent:
+        return ""
+    return "-" + hashlib.sha256(source.read_bytes()).hexdigest()[:16]
 
 
 FAMILIES = {}

@@ -252,11 +252,12 @@ def where_negative(typingctx, x, negative, other):
 
 @intrinsic
 def power_of_two(typingctx, n):
-    """``2 ** n`` for integral ``n`` from -126 to 127, by building the exponent."""
+    """``2 ** n`` for integral ``n`` from -126 to 127, by building the exponent; NaN gives any."""
 
     def codegen(context, builder, sig, args):
         integers = ir.VectorType(_INT, n.lanes)
-        exponent = builder.fptosi(args[0], integers)
+        name = f"llvm.fptosi.sat.v{n.lanes}i32.v{n.lanes}f32"
+        exponent = _call(builder, name, integers, args[0])
         biased = builder.add(exponent, ir.Constant(integers, [127] * n.lanes))
         bits = builder.shl(biased, ir.Constant(integers, [23] * n.lanes))
         return builder.bitcast(bits, args[0].type)

@@ -26,7 +26,8 @@ define void @probe(ptr %p) {
 def target():
     """Name and feature string of the CPU that kernels are compiled for.
 
-    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` override the host's, as for Numba itself.
+    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` override the host's. A CPU that is named without
+    features has those of its name.
     """
     name = os.environ.get("NUMBA_CPU_NAME")
     features = os.environ.get("NUMBA_CPU_FEATURES")

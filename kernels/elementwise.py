@@ -149,29 +149,33 @@ def f32_zero_border(out: F32, before: int, rows: int, length: int, gap: int, aft
         out[i] = 0.0
 
 
-def _rows(out, *inputs):
-    """Rows and row length of maps of one shape: one long row where none has gaps."""
-    if all(m.skip == 0 and m.pixel == m.channels for m in (out, *inputs)):
-        return 1, out.height * out.width * out.channels
-    return out.height, out.width * out.channels
+def _runs(maps):
+    """Maps of one shape as runs of contiguous values: (map row, runs, length, steps between runs).
+
+    One long run where nothing has gaps, a run a row where pixels are dense, else one a pixel.
+    """
+    _, _, height, width, channels, _, _ = maps[0]
+    if any(m.pixel != channels for m in maps):
+        return [(y, width, channels, [m.pixel for m in maps]) for y in range(height)]
+    if any(m.skip for m in maps):
+        return [(0, height, width * channels, [m.row for m in maps])]
+    return [(0, 1, height * width * channels, [m.row for m in maps])]
 
 
 def _cover_rows(family, out, inputs, *parameters):
-    rows, length = _rows(out, *inputs)
     maps = (out, *inputs)
     return [
         Call(
             family(LANES=lanes),
-            (
-                *(At(m.buffer, m.offset + start) for m in maps),
-                rows,
-                count,
-                *(m.row for m in maps),
-                *parameters,
-            ),
+            (*(m.at(y, c=start) for m in maps), runs, count, *steps, *parameters),
         )
+        for y, runs, length, steps in _runs(maps)
         for start, count, lanes in _cover.exact(length)
     ]
+
+
+ACTIVATIONS = (*FUSED, "leaky_relu", "sigmoid", "silu")
+"""Names of all activations."""
 
 
 def activate(out, x, activation, slope=0.01):

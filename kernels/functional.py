@@ -13,9 +13,16 @@ from .conv import Window
 
 def _array(x, dimensions, name):
     x = np.ascontiguousarray(x, np.float32)
-    if x.ndim != dimensions:
-        raise ValueError(f"{name} must have {dimensions} dimensions, not shape {x.shape}")
+    if x.ndim != dimensions or 0 in x.shape[1:]:
+        raise ValueError(f"{name} must have {dimensions} dimensions, none empty: {x.shape}")
     return x
+
+
+def _activation(name):
+    if name not in elementwise.ACTIVATIONS:
+        known = ", ".join(elementwise.ACTIVATIONS)
+        raise ValueError(f"unknown activation {name!r}; there are {known}")
+    return name
 
 
 def _vector(x, length, name):
@@ -82,7 +89,7 @@ def conv2d(
     """
     x, weights = _array(x, 3, "x"), _array(weights, 4, "weights")
     channels = len(weights)
-    if groups < 1 or channels % groups or weights.shape[3] * groups != x.shape[2]:
+    if channels == 0 or groups < 1 or channels % groups or weights.shape[3] * groups != x.shape[2]:
         raise ValueError(
             f"weights {weights.shape} in {groups} groups do not fit an input of {x.shape}"
         )
@@ -104,7 +111,7 @@ def conv2d(
             _vector(bias, channels, "bias"),
             window,
             groups,
-            activation,
+            _activation(activation),
             None if residual is None else Map.of(residual),
             slope,
         )
@@ -122,6 +129,8 @@ def depthwise_conv2d(x, weights, bias=None, stride=1, padding=0, activation="ide
 def linear(x, weights, bias=None, activation="identity", residual=None):
     """``activation(x @ weights.T + bias) + residual`` for ``x`` (M, K) and ``weights`` (N, K)."""
     x, weights = _array(x, 2, "x"), _array(weights, 2, "weights")
+    if not len(x):
+        return np.empty((0, len(weights)), np.float32)
     residual = None if residual is None else _array(residual, 2, "residual")[None]
     return conv2d(x[None], weights[:, None, None], bias, activation=activation, residual=residual)[
         0
@@ -134,7 +143,7 @@ def activation(x, name, slope=0.01):
     out = np.empty_like(x)
     if x.size:
         flat = [Map.of(a.reshape(1, 1, -1)) for a in (out, x)]
-        run(elementwise.activate(*flat, name, slope))
+        run(elementwise.activate(*flat, _activation(name), slope))
     return out
 
 

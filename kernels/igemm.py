@@ -187,7 +187,8 @@ def products(out, x, stride, packed, bias, offsets, length, activation, residual
     activation : str
         A key of ``FUSED``.
     residual : Map, optional
-        (H, W, N), added after the activation.
+        (H, W, N), added after the activation; not ``out`` itself, parts of which may be computed
+        twice.
     """
     pixels = out.height * out.width
     mr = row_tile(pixels)

@@ -75,6 +75,10 @@ BAD_CALLS = {
     "squeeze": lambda: kernels.squeeze_excite(
         np.ones((2, 2, 4)), np.ones((3, 4)), np.ones(3), np.ones((5, 3)), np.ones(5)
     ),
+    "no outputs": lambda: kernels.conv2d(np.ones((4, 4, 3)), np.ones((0, 1, 1, 3))),
+    "no channels": lambda: kernels.max_pool(np.ones((4, 4, 0)), 2),
+    "name": lambda: kernels.activation(np.ones(4), "nope"),
+    "fused name": lambda: kernels.linear(np.ones((2, 4)), np.ones((6, 4)), activation="nope"),
     "vectors": lambda: kernels.dot_products(np.ones((2, 4)), np.ones((2, 5))),
     "out": lambda: kernels.dot_products(
         np.ones((2, 4)), np.ones((3, 4)), out=np.ones((2, 2), np.float32)
@@ -86,3 +90,7 @@ BAD_CALLS = {
 def test_arrays_that_do_not_fit_are_refused_before_anything_is_read(name):
     with pytest.raises((ValueError, TypeError)):
         BAD_CALLS[name]()
+
+
+def test_no_rows_give_no_rows():
+    assert kernels.linear(np.ones((0, 4)), np.ones((6, 4))).shape == (0, 6)
