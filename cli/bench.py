@@ -37,12 +37,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="Threads of the figures for the whole network; 0: as many as this process may use.",
 )
+@click.option(
+    "--tune", is_flag=True, help="First choose the tiles of matrix products by measuring them."
+)
 @options.json
 def command(
     model: str | None,
     weights: Path | None,
     input_size: int | None,
     threads: int,
+    tune: bool,
     as_json: bool,
 ) -> None:
     """Measure how fast this machine runs a network, layer by layer.
@@ -52,6 +56,8 @@ def command(
     """
     from rvcnn import bench, create_model
 
+    if tune:
+        _tune()
     network = create_model(
         model,
         weights="random" if model and not weights else weights,
@@ -63,6 +69,15 @@ def command(
         write_json(*map(_layer, report.layers), _whole(report))
     else:
         write_text(*_table(report), "", *_summary(report))
+
+
+def _tune() -> None:
+    from rvcnn.tune import tune
+
+    trials = tune(progress=lambda name: note(f"compiling tile {name}"))
+    for trial in trials:
+        note(f"tile {trial.name:<6} {trial.seconds * 1e3:7.2f} ms")
+    note(f"tile {trials[0].name} is used from now on; results stay the same")
 
 
 HEADINGS = ("layer", "output", "us", "GFLOP/s", "% of peak", "kernels")

@@ -5,8 +5,14 @@ from typing import NamedTuple
 
 from ._program import At, Call
 
-SMALLEST = 150_000
-"""Lane operations below which a call is not divided: about 2 microseconds."""
+PIECES = 2
+"""Pieces of a call for each thread."""
+
+MANY_ROWS = 12
+"""Steps down the rows of a map from which they are cut before its channels are."""
+
+SMALLEST = 75_000
+"""Lane operations of the smallest piece: about a microsecond."""
 
 
 class Axis(NamedTuple):
@@ -32,17 +38,35 @@ def _values(call):
     return dict(zip(call.kernel.parameters, call.args, strict=True)) | call.kernel.constants
 
 
-def divide(call, parts):
-    """Calls that together do what ``call`` does, at most ``parts`` of them."""
+def divide(call, threads):
+    """Calls that together do what ``call`` does: a few for each thread, if it is large enough.
+
+    More than one for each lets a thread that came late, or was held up, take fewer.
+    """
+    family = call.kernel.family
+    wanted = min(PIECES * threads, family.work(_values(call)) // SMALLEST)
+    pieces = [call]
+    for axis in sorted(family.axes, key=lambda axis: _rank(call, axis), reverse=True):
+        each = -(-wanted // len(pieces))
+        if each > 1:
+            pieces = [part for piece in pieces for part in _evenly(piece, axis, each)]
+    return pieces
+
+
+def _rank(call, axis):
+    """Rows first where there are many: what one thread writes, it then reads again."""
+    steps = _steps(call, axis)
+    return (axis.count == "rows" and steps >= MANY_ROWS, steps)
+
+
+def _steps(call, axis):
+    """Pieces that an axis could be cut into."""
     values = _values(call)
-    parts = min(parts, call.kernel.family.work(values) // SMALLEST)
-    if parts < 2 or not call.kernel.family.axes:
-        return [call]
-    axis, steps = max(
-        ((a, values[a.count] // values.get(a.quantum, 1)) for a in call.kernel.family.axes),
-        key=lambda pair: min(pair[1], 4 * parts),
-    )
-    quantum = values.get(axis.quantum, 1)
+    return values[axis.count] // values.get(axis.quantum, 1)
+
+
+def _evenly(call, axis, parts):
+    steps, quantum = _steps(call, axis), _values(call).get(axis.quantum, 1)
     edges = [round(steps * i / parts) * quantum for i in range(1, parts)]
     return [piece for piece in cut(call, axis, edges) if piece]
 

@@ -68,7 +68,7 @@ def walk(program: I64, calls: int):
         call_address(program[2 * i], program[2 * i + 1])
 
 
-_INSIDE, _CLOSED, _TAKEN, _DONE, _STAGE = 0, 16, 0, 16, 32
+_INSIDE, _CLOSED, _TAKEN, _DONE, _BACK, _STAGE = 0, 16, 0, 16, 32, 48
 """Words of the shared state, two cache lines apart so that threads do not disturb each other."""
 
 
@@ -76,15 +76,16 @@ _INSIDE, _CLOSED, _TAKEN, _DONE, _STAGE = 0, 16, 0, 16, 32
 def walk_together(program: I64, ends: I64, stages: int, state: I64, leader: int, give_way: int):
     """Share a program's calls with the other threads that run this at the same time.
 
-    Any thread takes the next call of a stage; nobody enters the next stage before all calls of
-    this one are done. Helpers may come late, leave early or not come at all. ``ends`` holds the
-    index past each stage's last call, ``state`` 32 words and 32 more for each stage. ``give_way``
+    The leader takes a stage's calls from the front, helpers from the back, so that neighbouring
+    parts of a map tend to stay in one core's cache. Nobody enters the next stage before all calls
+    of this one are done. Helpers may come late, leave early or not come at all. ``ends`` holds the
+    index past each stage's last call, ``state`` 48 words and 48 more for each stage. ``give_way``
     is the address of a function that lets another thread run. The leader opens the program, closes
     it, and leaves last, so that no helper is inside between two runs.
     """
     if leader:
         for s in range(stages):
-            for place in range(32 * (s + 1), 32 * (s + 2), 16):
+            for place in range(_STAGE * (s + 1), _STAGE * (s + 2), 16):
                 fetch_add(state, place, -peek(state, place))
         fetch_add(state, _CLOSED, -1)
     else:
@@ -92,13 +93,15 @@ def walk_together(program: I64, ends: I64, stages: int, state: I64, leader: int,
     if peek(state, _CLOSED) == 0:
         first = 0
         for s in range(stages):
+            last = ends[s] - 1
             count = ends[s] - first
             stage = _STAGE * (s + 1)
-            i = fetch_add(state, stage + _TAKEN, 1)
-            while i < count:
-                call_address(program[2 * (first + i)], program[2 * (first + i) + 1])
+            front = first
+            while fetch_add(state, stage + _TAKEN, 1) < count:
+                i = front if leader else last - fetch_add(state, stage + _BACK, 1)
+                front += 1
+                call_address(program[2 * i], program[2 * i + 1])
                 fetch_add(state, stage + _DONE, 1)
-                i = fetch_add(state, stage + _TAKEN, 1)
             spins = 0
             while peek(state, stage + _DONE) < count:
                 spins += 1

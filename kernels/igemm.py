@@ -6,6 +6,8 @@ segments of k * C values; dilation and groups make k * k of them. The input map 
 border, so no tap is ever tested.
 """
 
+import functools
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -131,16 +133,41 @@ TILES = {
 }
 """For each lane count of the target: rows of a tile to its widths, as (NR, lanes of a vector)."""
 
+TUNED = "tiles.json"
+"""File of the compile cache that may hold tiles measured on this machine."""
+
+
+@functools.cache
+def tiles():
+    """Rows of a tile to its widths: as tuned for this machine, else as shipped.
+
+    Whatever the tiles, each value is the same sum in the same order.
+    """
+    tuned = _target.kept(_target.cache_dir() / TUNED)
+    if tuned is None:
+        return TILES[_target.lanes()]
+    return {int(rows): [tuple(w) for w in widths] for rows, widths in json.loads(tuned).items()}
+
+
+def keep_tiles(table):
+    """Remember tiles for this machine, in this process and later ones; None forgets them."""
+    path = _target.cache_dir() / TUNED
+    if table is None:
+        path.unlink(missing_ok=True)
+    else:
+        _target.keep(path, json.dumps(table).encode())
+    tiles.cache_clear()
+
 
 def row_tile(pixels):
     """Rows MR of the tiles for a map of so many pixels."""
-    return next(mr for mr in TILES[_target.lanes()] if mr <= pixels)
+    return next(mr for mr in tiles() if mr <= pixels)
 
 
 def column_tiles(channels, mr):
     """Pieces (start, count, NR, lanes) that cover the output channels."""
     pieces, start = [], 0
-    for nr, lanes in TILES[_target.lanes()][mr]:
+    for nr, lanes in tiles()[mr]:
         count = (channels - start) // nr * nr
         if count:
             pieces.append((start, count, nr, lanes))

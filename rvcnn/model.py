@@ -14,7 +14,8 @@ from .models import ARCHITECTURES, Architecture, MobileNetConfig, mobilenetv3
 from .ops import L2Normalize
 from .passes import optimise
 from .plan import Plan
-from .threads import available_cpus, ordered_map
+from .team import team_of
+from .threads import available_cpus
 from .weights import Weights, load_weights, random_weights
 
 EMBEDDED = "mobilenetv3_small_rvcnn.safetensors"
@@ -234,12 +235,13 @@ class Model:
         x = self._images(x)
         plan = self.plan(x.shape[1:3])
         out = np.empty((len(x), self.dim), np.float32)
-        if len(x) < self.threads:
-            rows = (plan.run(image, self.threads) for image in x)
-        else:
-            rows = self._map(plan.run, x)
-        for i, (row,) in enumerate(rows):
+
+        def run(i):
+            (row,) = plan.run(x[i], together)
             out[i] = row.reshape(-1)
+
+        together = self.threads if len(x) < self.threads else 1
+        self._each(run, len(x), together)
         return out
 
     def forward_features(self, x, cuts):
@@ -261,12 +263,14 @@ class Model:
             raise UsageError(f"cuts is a sequence of layers: [{cuts!r}]")
         x, cuts = self._images(x), tuple(cuts)
         plan = self.plan(x.shape[1:3], cuts=cuts)
-        results = list(self._map(plan.run, x))
-        shapes = [(m.height, m.width, m.channels) for m in plan.outputs]
-        return {
-            cut: np.array([r[i] for r in results], np.float32).reshape(-1, *shape)
-            for i, (cut, shape) in enumerate(zip(cuts, shapes, strict=True))
-        }
+        maps = [np.empty((len(x), m.height, m.width, m.channels), np.float32) for m in plan.outputs]
+
+        def run(i):
+            for out, result in zip(maps, plan.run(x[i]), strict=True):
+                out[i] = result
+
+        self._each(run, len(x))
+        return dict(zip(cuts, maps, strict=True))
 
     def plan(self, size, pixels=None, cuts=None):
         """The plan for images of ``size`` (H, W), remembered for what was asked last.
@@ -295,8 +299,13 @@ class Model:
                 self._plans.popitem(last=False)
             return self._plans[key]
 
-    def _map(self, function, items):
-        return ordered_map(function, items, self.threads, 2 * self.threads)
+    def _each(self, run, count, together=1):
+        """Call ``run`` for each image: on this thread if one is enough or all share each image."""
+        if self.threads == 1 or together > 1 or count < 2:
+            for i in range(count):
+                run(i)
+        else:
+            team_of(self.threads).each(run, count)
 
     def _images(self, x):
         x = np.ascontiguousarray(x, np.float32)

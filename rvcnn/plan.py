@@ -149,12 +149,11 @@ class Plan:
         """
         if threads == 1:
             return banded(self.steps, self.shapes)
-        pieces = []
+        calls = []
         for step in self.steps:
-            pieces.append(BARRIER)
-            for call in step.calls:
-                pieces += [call] if call is BARRIER else divide(call, threads)
-        return pieces
+            for stage in _stages(step.calls):
+                calls += [BARRIER, *_in_step([divide(call, threads) for call in stage])]
+        return calls
 
     def workspace(self, threads=1):
         """Memory for one run at a time, on one or several threads."""
@@ -183,6 +182,23 @@ class Plan:
         results = workspace.run(image)
         idle.append(workspace)
         return results
+
+
+def _stages(calls):
+    """Calls between barriers."""
+    stages = [[]]
+    for call in calls:
+        if call is BARRIER:
+            stages.append([])
+        else:
+            stages[-1].append(call)
+    return stages
+
+
+def _in_step(pieces):
+    """One list of several lists' elements, so that any part of it has its share of each list."""
+    placed = [((i + 0.5) / len(p), piece) for p in pieces for i, piece in enumerate(p)]
+    return [piece for _, piece in sorted(placed, key=lambda pair: pair[0])]
 
 
 class Workspace:
