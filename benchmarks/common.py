@@ -120,10 +120,11 @@ def in_random_order(children: Mapping[Any, Child], rounds: int, seed: int = 0, *
 
 
 class Summary(NamedTuple):
-    """Samples in figures; ``noise`` is the spread of the blocks' medians in % of their median.
+    """Samples in figures.
 
-    The spread is 1.4826 times the median absolute deviation: a standard deviation that a few
-    disturbed blocks do not move.
+    Every block has the same weight, however many samples fitted into it. ``noise`` is the spread of
+    the blocks' medians in % of their median: 1.4826 times the median absolute deviation, which is a
+    standard deviation that a few disturbed blocks do not move.
     """
 
     median: float
@@ -137,10 +138,13 @@ class Summary(NamedTuple):
 def summarise(blocks: list[list[float]]) -> Summary:
     """Summary of one series' blocks."""
     values = np.concatenate(blocks)
+    weights = np.concatenate([np.full(len(block), 1 / len(block)) for block in blocks])
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / len(blocks)
+    p10, median, p90 = values[order][np.searchsorted(reached, [0.1, 0.5 - 1e-9, 0.9])]
     medians = np.array([np.median(block) for block in blocks])
     middle = np.median(medians)
     noise = 148.26 * np.median(np.abs(medians - middle)) / middle
-    p10, median, p90 = np.percentile(values, [10, 50, 90])
     return Summary(median, values.min(), p10, p90, noise, values.size)
 
 

@@ -1,9 +1,10 @@
 """rvcnn beside ONNX Runtime, OpenVINO and PyTorch: same weights, output, threads and inputs.
 
 Every engine runs in a process of its own for each mode and thread count; blocks of all of them
-alternate in random order, together with a loop of arithmetic in registers that tells how the
-machine itself scales. Engines at equal precision must agree before anything is timed; OpenVINO at
-the precision it chooses by itself is shown, not held to it.
+alternate in random order. Each pass over a stream of images is followed by a loop of arithmetic in
+registers on as many threads: what the machine itself had to give at that moment. Engines at equal
+precision must agree before anything is timed; OpenVINO at the precision it chooses by itself is
+shown, not held to it.
 
     python benchmarks/engines.py -o benchmarks/results/mine.csv
     python benchmarks/engines.py --weights FILE.safetensors --onnx FILE.onnx --threads 1
@@ -14,14 +15,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import common
 import networks
 import numpy as np
 import peers
 from peers import Job
+
+from rvcnn.peak import Peak
 
 AGREEMENT = 1e-4
 """Largest difference between two fp32 outputs, relative to the largest value."""
@@ -30,7 +34,8 @@ CHECKED = 3
 STREAM = 64
 """Images of one pass of a stream."""
 
-PEAK = "peak"
+REST = 0.005
+"""Seconds for an engine's threads to fall asleep before the machine is measured."""
 
 
 # --- the child --------------------------------------------------------------------------------
@@ -39,43 +44,36 @@ PEAK = "peak"
 def make_engine(engine: str, job: dict, images: int) -> tuple[dict, dict[str, Callable]]:
     """Load an engine in this process; its orders are ``outputs`` and ``block``."""
     job = Job(**job)
-    if engine == PEAK:
-        return _make_peak(job.threads)
     ready = peers.ENGINES[engine].load(job)
+    stream = job.mode == "stream"
     x = ready.layout(networks.images(images, job.size))
-    batch = x if job.mode == "stream" else x[:1]
+    batch = x if stream else x[:1]
+    peak = Peak(job.threads) if stream else None
 
     def outputs():
-        few = [x[i : i + 1] for i in range(CHECKED)]
-        rows = [ready.run(x[:CHECKED])] if job.mode == "stream" else map(ready.run, few)
-        return np.concatenate(list(rows)).astype(float).tolist()
+        few = [x[:CHECKED]] if stream else [x[i : i + 1] for i in range(CHECKED)]
+        return np.concatenate([ready.run(some) for some in few]).astype(float).tolist()
 
     def once():
         start = perf_counter()
         ready.run(batch)
         return (perf_counter() - start) / len(batch) * 1e3
 
+    def machine():
+        sleep(REST)
+        return peak.sample()
+
+    def block(seconds):
+        warm = perf_counter() + seconds / 5
+        while perf_counter() < warm:
+            once()
+        samples, end = [], perf_counter() + seconds
+        while len(samples) < 3 or perf_counter() < end:
+            samples.append((once(), machine() if stream else 0.0))
+        return samples
+
     facts = {"versions": ready.versions, "precision": ready.precision}
-    return facts, {"outputs": outputs, "block": lambda seconds: _repeat(once, seconds)}
-
-
-def _make_peak(threads):
-    from rvcnn.peak import Peak
-
-    peak = Peak(threads)
-    facts = {"versions": common.versions("numba", "llvmlite"), "precision": "fp32"}
-    return facts, {"block": lambda seconds: _repeat(peak.sample, seconds / 4)}
-
-
-def _repeat(once: Callable[[], float], seconds: float) -> list[float]:
-    """Samples for so many seconds, after a fifth of that to warm up."""
-    samples, start = [], perf_counter()
-    while perf_counter() < start + seconds / 5:
-        once()
-    start = perf_counter()
-    while len(samples) < 3 or perf_counter() < start + seconds:
-        samples.append(once())
-    return samples
+    return facts, {"outputs": outputs, "block": block}
 
 
 # --- the parent -------------------------------------------------------------------------------
@@ -107,8 +105,6 @@ def check(children: dict) -> None:
     """Compare all engines' outputs with the first one's; exit if one at fp32 differs."""
     reference = None
     for (engine, threads, mode), child in children.items():
-        if engine == PEAK:
-            continue
         got = np.array(child.ask("outputs"))
         reference = got if reference is None else reference
         error = np.abs(got - reference).max() / np.abs(reference).max()
@@ -125,43 +121,39 @@ def measure(given, case: tuple[str, str, str]) -> list[dict]:
     """Rows of one network: every engine, thread count and mode."""
     name, weights, file = case
     count = STREAM if not given.quick else CHECKED
-    keys = [(e, n, m) for m in given.modes for n in given.threads for e in given.engines]
-    keys += [(PEAK, n, PEAK) for n in given.threads]
     children = {}
-    for engine, threads, mode in keys:
+    for mode, threads, engine in product(given.modes, given.threads, given.engines):
         job = Job(weights, file, given.output, given.input_size, threads, mode)
         children[engine, threads, mode] = common.Child(
             __file__, engine=engine, job=job._asdict(), images=count
         )
     check(children)
-    blocks = common.in_random_order(children, given.rounds, given.seed, seconds=given.seconds)
-    rows = table(blocks, {key: child.facts for key, child in children.items()}, name, given)
+    series = common.in_random_order(children, given.rounds, given.seed, seconds=given.seconds)
+    facts = {key: child.facts for key, child in children.items()}
     for child in children.values():
         child.close()
+    blocks = {key: [[ms for ms, _ in block] for block in s] for key, s in series.items()}
+    rows = report(blocks, facts, f"{name} {given.input_size} {given.output}")
+    if "stream" in given.modes:
+        rows += report_scaling({k: s for k, s in series.items() if k[2] == "stream"}, given.threads)
     return rows
 
 
-def table(blocks: dict, facts: dict, network: str, given) -> list[dict]:
-    """Print a network's results, and return its rows."""
+def report(blocks: dict, facts: dict, case: str) -> list[dict]:
+    """Print a network's times, and return its rows."""
     summaries = {key: common.summarise(series) for key, series in blocks.items()}
-    case = f"{network} {given.input_size} {given.output}"
-    print(f"\n{case}: ms an image\n{'':28}{'median':>9}{'min':>9}{'noise %':>9}{'ratio':>9}")
+    print(f"\n{case}: ms an image\n{'':36}{'median':>9}{'min':>9}{'noise %':>9}{'ratio':>9}")
     rows = []
     for (engine, threads, mode), summary in summaries.items():
-        key = (engine, threads, mode)
-        more = {"versions": facts[key]["versions"], "threads": threads, "mode": mode}
-        if engine == PEAK:
-            rows.append(common.row("engines", PEAK, "registers", "GFLOP/s", summary, **more))
-            continue
-        precision = facts[key]["precision"]
+        fact = facts[engine, threads, mode]
+        name = f"{engine} {fact['precision']}"
         peer = fastest_peer(summaries, threads, mode)
-        ratio = common.paired_ratio(blocks[key], blocks[peer]) if peer else None
-        label = f"{mode} {threads}: {engine} {precision}"
-        shown = f"{ratio:9.3f}" if ratio else ""
-        print(f"{label:<28.40}{summary.median:9.3f}{summary.min:9.3f}{summary.noise:9.1f}{shown}")
+        ratio = common.paired_ratio(blocks[engine, threads, mode], blocks[peer]) if peer else None
+        label, shown = f"{mode} {threads}: {name}", f"{ratio:9.3f}" if ratio else ""
+        print(f"{label:36}{summary.median:9.3f}{summary.min:9.3f}{summary.noise:9.1f}{shown}")
+        more = {"versions": fact["versions"], "threads": threads, "mode": mode}
         more |= {"ratio": ratio, "ratio_to": peer and f"{peer[0]} fp32"}
-        rows.append(common.row("engines", f"{engine} {precision}", case, "ms", summary, **more))
-    print_scaling(blocks, given)
+        rows.append(common.row("engines", name, case, "ms", summary, **more))
     return rows
 
 
@@ -170,25 +162,38 @@ def fastest_peer(summaries: dict, threads: int, mode: str) -> tuple | None:
     rivals = [
         key
         for key in summaries
-        if key[1:] == (threads, mode)
-        and key[0] not in ("rvcnn", PEAK)
-        and peers.ENGINES[key[0]].exact
+        if key[1:] == (threads, mode) and key[0] != "rvcnn" and peers.ENGINES[key[0]].exact
     ]
     return min(rivals, key=lambda key: summaries[key].median, default=None)
 
 
-def print_scaling(blocks: dict, given) -> None:
-    """What more threads gain on a stream, beside what they gain the machine itself."""
-    first = min(given.threads)
-    for threads in sorted(set(given.threads) - {first}):
-        machine = common.paired_ratio(blocks[PEAK, threads, PEAK], blocks[PEAK, first, PEAK])
-        print(f"{first} to {threads} threads: registers alone gain {machine:.2f}")
-        if "stream" not in given.modes:
-            continue
-        for engine in given.engines:
-            slow, fast = (blocks[engine, n, "stream"] for n in (first, threads))
-            gain = common.paired_ratio(slow, fast)
-            print(f"  {engine:<18} stream gains {gain:.2f}, {gain / machine:.2f} of that")
+def report_scaling(series: dict, counts: list[int]) -> list[dict]:
+    """Print what more threads gain on a stream beside what they gain the machine; rows of that."""
+    first = min(counts)
+    # An image's cost in operations that registers alone would have done in its time.
+    cost = {
+        key: np.median([ms * gflops for block in blocks for ms, gflops in block])
+        for key, blocks in series.items()
+    }
+    rows, most = [], {}
+    for threads in counts:
+        machine = [
+            [gflops for _, gflops in block]
+            for (_, n, _), blocks in series.items()
+            if n == threads
+            for block in blocks
+        ]
+        summary = common.summarise(machine)
+        most[threads] = summary.median
+        more = {"threads": threads, "mode": "stream"}
+        rows.append(common.row("engines", "peak", "registers", "GFLOP/s", summary, **more))
+    for threads in sorted(set(counts) - {first}):
+        print(f"{first} to {threads} threads: the machine gains {most[threads] / most[first]:.2f}")
+        for engine, n, mode in series:
+            if n == threads:
+                share = cost[engine, first, mode] / cost[engine, threads, mode]
+                print(f"  {engine:<18} gains {share:.2f} times what the machine does")
+    return rows
 
 
 def parse() -> tuple:

@@ -49,7 +49,7 @@ def test_engines_alone(tmp_path):
     rows = measured("engines.py", "--engines", "rvcnn", folder=tmp_path)
     kinds = [(row["engine"], row["mode"], row["threads"]) for row in rows]
     modes = [("rvcnn fp32", m, n) for m in ("latency", "stream") for n in "12"]
-    assert kinds == [*modes, ("peak", "peak", "1"), ("peak", "peak", "2")]
+    assert kinds == [*modes, ("peak", "stream", "1"), ("peak", "stream", "2")]
 
 
 def beside(peer, folder):
