@@ -37,7 +37,7 @@ def command(ctx, paths, output, no_index, filters, changes, engine, strict, timi
         export.check_target(output)
     place.check_paths(paths, folders_only=not no_index)
     filters["recursive"] = not filters.pop("not_recursive")
-    embedder = make_embedder(**engine, quiet=quiet)
+    embedder = make_embedder(**engine, quiet=quiet, folders=None if no_index else paths)
     with Progress(quiet) as progress:
         filters["progress"] = progress.event
         if no_index:

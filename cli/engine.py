@@ -1,5 +1,7 @@
 """The embedder that a command works with."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,12 +19,19 @@ def make_embedder(
     *,
     max_image_megapixels: float = 200,
     quiet: bool = False,
+    folders: Sequence[Path] | None = None,
     **engine,
 ) -> "Embedder":
-    """Make the embedder that the options name; compile its kernels now if they are not yet."""
+    """Make the embedder that the options name; compile its kernels now if they are not yet.
+
+    Where they name none, it is that of the index of the first of ``folders``.
+    """
     quiet_libraries()
     from rvcnn import Embedder
+    from rvcnn.place import weights_of
 
+    if folders is not None and engine.get("model") is None and engine.get("weights") is None:
+        engine["weights"] = weights_of(folders)
     embedder = Embedder(**engine, max_megapixels=max_image_megapixels)
     compile_kernels(embedder, quiet)
     return embedder

@@ -53,7 +53,7 @@ def command(
     form = Form.of(**form)
     search.check_images((*queries, *away))
     places = place.open_places(folders)
-    embedder = make_embedder(**engine, quiet=quiet)
+    embedder = make_embedder(**engine, quiet=quiet, folders=folders)
     for searched in places:
         searched.check_made_by(embedder)
     vector = search.query_vector(embedder, queries, away)

@@ -33,7 +33,7 @@ def command(ctx, dir: Path, repair: bool, wait: float, engine: dict, quiet: bool
     problems = verify(root)
     write_text(*(printable(problem) for problem in problems))
     if repair and (problems or stale_images(root)):
-        embedder = make_embedder(**engine, quiet=quiet)
+        embedder = make_embedder(**engine, quiet=quiet, folders=[dir])
         limit = engine["max_image_megapixels"]
         with Progress(quiet) as progress:
             report = mend(root, embedder, wait=wait, max_megapixels=limit, progress=progress.event)

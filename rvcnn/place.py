@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rvcnn.errors import IndexMismatchError, IndexMissingError, UsageError
+from rvcnn.errors import IndexMismatchError, IndexMissingError, RvcnnError, UsageError
 from rvcnn.index import Index, find_index
+from rvcnn.index.manifest import WEIGHTS_FILE, identity
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
@@ -58,7 +59,7 @@ class Place(NamedTuple):
         An index that does not say what made it, as `Index.create` without a description makes,
         passes if its vectors are as long.
         """
-        theirs, ours = self.index.description, embedder.describe()
+        theirs, ours = identity(self.index.description), embedder.describe()
         different = [key for key, value in theirs.items() if ours.get(key) != value]
         if self.index.dim == ours["dimension"] and not different:
             return
@@ -115,6 +116,22 @@ def open_places(folders: Sequence[Path] = ()) -> list[Place]:
         root = find_place(Path.cwd())
         return [Place(Index.open(root), root)]
     return [open_place(folder) for folder in folders]
+
+
+def weights_of(folders: Sequence[Path]) -> Path | None:
+    """Return the weights file that the first folder's index was made with, if it is still there.
+
+    None also where there is no index, and for one of the embedded model.
+    """
+    folder = next(iter(folders), Path.cwd())
+    root = find_index(folder) if folder.is_dir() else None
+    if root is None:
+        return None
+    try:
+        file = Index.open(root).description.get(WEIGHTS_FILE)
+    except RvcnnError:
+        return None
+    return Path(file) if isinstance(file, str) and os.path.isfile(file) else None
 
 
 def check_paths(paths: Sequence[Path], folders_only: bool) -> None:

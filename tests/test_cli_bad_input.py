@@ -163,11 +163,22 @@ def test_an_index_of_another_model(photos, other_weights):
     run_ok("embed", "photos", "--weights", other_weights, "--rebuild")
     found = run_ok("search", "photos/a.png", "--in", "photos", "--weights", other_weights, "-k1")
     assert found == "1.000\tphotos/a.png\n"
-    one_line(run("search", "photos/a.png", "--in", "photos"), 4)
+
+
+def test_an_index_remembers_its_weights(photos, other_weights):
+    shutil.copy(other_weights, "own.safetensors")
+    run_ok("embed", "photos", "--weights", "own.safetensors", "--rebuild")
+    found = run_ok("search", "photos/a.png", "--in", "photos", "-k1")
+    assert found == "1.000\tphotos/a.png\n"
+    assert run("embed", "photos").stderr == "photos: 6 unchanged\n"
+    Path("own.safetensors").unlink()
+    assert "weights" in one_line(run("search", "photos/a.png", "--in", "photos"), 4)
 
 
 def test_repair_asks_for_the_model_only_when_a_vector_is_lost(photos, other_weights):
-    run_ok("embed", "photos", "--weights", other_weights, "--rebuild")
+    shutil.copy(other_weights, "own.safetensors")
+    run_ok("embed", "photos", "--weights", "own.safetensors", "--rebuild")
+    Path("own.safetensors").unlink()
     (photos / ".rvcnn" / "manifest.json").unlink()
     result = run("verify", "photos", "--repair", "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")

@@ -11,7 +11,7 @@ from rvcnn.index import Writer, find_index
 from rvcnn.index.create import create_index, replace_index
 from rvcnn.index.files import Home
 from rvcnn.index.locate import existing_home
-from rvcnn.index.manifest import Manifest, make
+from rvcnn.index.manifest import WEIGHTS_FILE, Manifest, identity, make
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
@@ -32,7 +32,7 @@ def home_for(folder: Path, embedder: "Embedder", wait: float) -> Home:
     root = find_index(folder)
     if root is not None:
         return existing_home(root)
-    return create_index(folder, embedder.dim, METRIC, embedder.describe(), wait, exist_ok=True)
+    return create_index(folder, embedder.dim, METRIC, told_by(embedder), wait, exist_ok=True)
 
 
 def open_writer(home: Home, embedder: "Embedder", rebuild: bool, wait: float) -> Writer:
@@ -51,7 +51,7 @@ def open_writer(home: Home, embedder: "Embedder", rebuild: bool, wait: float) ->
     except (IndexDamagedError, IndexMismatchError):
         if not rebuild:
             raise
-        replace_index(home, make(embedder.dim, METRIC, embedder.describe()), wait)
+        replace_index(home, make(embedder.dim, METRIC, told_by(embedder)), wait)
         writer = Writer(home, wait)
     if not rebuild and not is_of(writer.manifest, embedder):
         have, want = writer.manifest, manifest_of(writer.manifest, embedder)
@@ -66,12 +66,22 @@ def open_writer(home: Home, embedder: "Embedder", rebuild: bool, wait: float) ->
 
 def manifest_of(old: Manifest, embedder: "Embedder") -> Manifest:
     """Return the manifest for this embedder's vectors in the place of `old`."""
-    new = make(embedder.dim, METRIC, embedder.describe())
+    new = make(embedder.dim, METRIC, told_by(embedder))
     return replace(new, root=old.root)
 
 
+def told_by(embedder: "Embedder") -> dict[str, Any]:
+    """Return what an index says of the embedder that made it: also where its weights lie."""
+    weights = getattr(embedder, "weights", None)
+    file = {} if weights is None else {WEIGHTS_FILE: os.path.abspath(weights)}
+    return {**embedder.describe(), **file}
+
+
 def is_of(manifest: Manifest, embedder: "Embedder") -> bool:
-    return manifest == manifest_of(manifest, embedder)
+    """Whether a manifest is that of this embedder's vectors, wherever its weights lie."""
+    both = manifest, manifest_of(manifest, embedder)
+    mine, yours = (replace(m, description=identity(m.description)) for m in both)
+    return mine == yours
 
 
 def _name(manifest: Manifest, other: Manifest) -> str:

@@ -18,6 +18,13 @@ NAME = "manifest.json"
 FORMAT = "rvcnn index"
 FORMAT_VERSION = 1
 METRICS = ("cosine", "euclidean", "dot")
+WEIGHTS_FILE = "weights_file"
+"""Key of a description that says where to look for the model, not which one it is."""
+
+
+def identity(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a description that decides the vectors."""
+    return {key: value for key, value in description.items() if key != WEIGHTS_FILE}
 
 
 @dataclass(frozen=True)
