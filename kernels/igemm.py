@@ -133,30 +133,35 @@ TILES = {
 }
 """For each lane count of the target: rows of a tile to its widths, as (NR, lanes of a vector)."""
 
-TUNED = "tiles.json"
-"""File of the compile cache that may hold tiles measured on this machine."""
 
-
-@functools.cache
 def tiles():
     """Rows of a tile to its widths: as tuned for this machine, else as shipped.
 
     Whatever the tiles, each value is the same sum in the same order.
     """
-    tuned = _target.kept(_target.cache_dir() / TUNED)
-    if tuned is None:
-        return TILES[_target.lanes()]
-    return {int(rows): [tuple(w) for w in widths] for rows, widths in json.loads(tuned).items()}
+    return _tuned(_target.lanes()) or TILES[_target.lanes()]
+
+
+@functools.cache
+def _tuned(lanes):
+    table = _target.kept(_tuned_path(lanes))
+    if table is None:
+        return None
+    return {int(rows): [tuple(w) for w in widths] for rows, widths in json.loads(table).items()}
+
+
+def _tuned_path(lanes):
+    return _target.cache_dir() / f"tiles-{lanes}.json"
 
 
 def keep_tiles(table):
     """Remember tiles for this machine, in this process and later ones; None forgets them."""
-    path = _target.cache_dir() / TUNED
+    path = _tuned_path(_target.lanes())
     if table is None:
         path.unlink(missing_ok=True)
     else:
         _target.keep(path, json.dumps(table).encode())
-    tiles.cache_clear()
+    _tuned.cache_clear()
 
 
 def row_tile(pixels):

@@ -23,7 +23,7 @@ def test_tiles_are_kept_and_forgotten(shipped):
     other = {5: [(8, 4)], 1: [(8, 4)]}
     igemm.keep_tiles(other)
     assert igemm.tiles() == other
-    igemm.tiles.cache_clear()
+    igemm._tuned.cache_clear()
     assert igemm.tiles() == other, "another process would not find them"
     igemm.keep_tiles(None)
     assert igemm.tiles() == shipped
