@@ -13,13 +13,16 @@ from .ops.base import Shape
 from .passes import optimise
 from .peak import Peak, timed
 from .plan import ARENA, IMAGE, Plan
-from .threads import ordered_map
+from .team import team_of
 
 PIXELS = (np.full(3, 2 / 255, np.float32), np.full(3, -1, np.float32))
 """Scale and shift that bring uint8 pixels to [-1, 1]."""
 
-IMAGES_A_THREAD = 8
+IMAGES = 32
 """Images of one measurement of a stream."""
+
+PASSES = 8
+"""Passes layer by layer, and images one by one, between two measurements of a stream."""
 
 
 class Layer(NamedTuple):
@@ -196,21 +199,25 @@ def measure(model, size=None, threads=1, seconds=2.0):
     plan = Plan(optimise(model.graph), (size, size, 3), PIXELS)
     parts = layers(plan)
     image = np.random.default_rng(0).integers(0, 256, plan.input_shape, np.uint8)
-    stream = [image] * (IMAGES_A_THREAD * threads)
+    team = team_of(threads)
     clock = LayerClock(plan, parts, image)
     peaks = {n: Peak(n) for n in {1, threads}}
     samples = defaultdict(list)
     plan.run(image, threads)
+
+    def one_of_many(i):
+        plan.run(image)
+
     end = perf_counter() + seconds
     while len(samples["stream"]) < 3 or perf_counter() < end:
-        for _ in range(IMAGES_A_THREAD):
+        for _ in range(PASSES):
             samples["peak", 1].append(peaks[1].sample())
             samples["layers"].append(clock.sample())
             samples["image", 1].append(_seconds(plan.run, image))
             samples["image", threads].append(_seconds(plan.run, image, threads))
         if threads > 1:
             samples["peak", threads].append(peaks[threads].sample())
-        samples["stream"].append(_seconds(_run_all, plan, stream, threads) / len(stream))
+        samples["stream"].append(_seconds(team.each, one_of_many, IMAGES) / IMAGES)
     medians = {key: np.median(values, axis=0) for key, values in samples.items()}
     return _report(kind.name, size, parts, threads, medians)
 
@@ -219,11 +226,6 @@ def _seconds(function, *args):
     start = perf_counter()
     function(*args)
     return perf_counter() - start
-
-
-def _run_all(plan, images, threads):
-    for _ in ordered_map(plan.run, images, threads, 2 * threads):
-        pass
 
 
 def _report(name, size, parts, threads, medians):
