@@ -133,9 +133,12 @@ def measure(given, case: tuple[str, str, str]) -> list[dict]:
     for child in children.values():
         child.close()
     blocks = {key: [[ms for ms, _ in block] for block in s] for key, s in series.items()}
-    rows = report(blocks, facts, f"{name} {given.input_size} {given.output}")
+    case = f"{name} {given.input_size} {given.output}"
+    rows = report(blocks, facts, case)
     if "stream" in given.modes:
-        rows += report_scaling({k: s for k, s in series.items() if k[2] == "stream"}, given.threads)
+        rows += report_scaling(
+            {k: s for k, s in series.items() if k[2] == "stream"}, given.threads, case
+        )
     return rows
 
 
@@ -167,7 +170,7 @@ def fastest_peer(summaries: dict, threads: int, mode: str) -> tuple | None:
     return min(rivals, key=lambda key: summaries[key].median, default=None)
 
 
-def report_scaling(series: dict, counts: list[int]) -> list[dict]:
+def report_scaling(series: dict, counts: list[int], case: str) -> list[dict]:
     """Print what more threads gain on a stream beside what they gain the machine; rows of that."""
     first = min(counts)
     # An image's cost in operations that registers alone would have done in its time.
@@ -186,7 +189,9 @@ def report_scaling(series: dict, counts: list[int]) -> list[dict]:
         summary = common.summarise(machine)
         most[threads] = summary.median
         more = {"threads": threads, "mode": "stream"}
-        rows.append(common.row("engines", "peak", "registers", "GFLOP/s", summary, **more))
+        rows.append(
+            common.row("engines", "peak", f"registers, beside {case}", "GFLOP/s", summary, **more)
+        )
     for threads in sorted(set(counts) - {first}):
         print(f"{first} to {threads} threads: the machine gains {most[threads] / most[first]:.2f}")
         for engine, n, mode in series:
