@@ -37,6 +37,10 @@ STREAM = 64
 REST = 0.005
 """Seconds for an engine's threads to fall asleep before the machine is measured."""
 
+MACHINE = 0.02
+"""Seconds of one sample of the machine, as long on one thread as on several: a core that has just
+slept starts slowly."""
+
 
 # --- the child --------------------------------------------------------------------------------
 
@@ -48,7 +52,7 @@ def make_engine(engine: str, job: dict, images: int) -> tuple[dict, dict[str, Ca
     stream = job.mode == "stream"
     x = ready.layout(networks.images(images, job.size))
     batch = x if stream else x[:1]
-    peak = Peak(job.threads) if stream else None
+    peak = Peak(job.threads, MACHINE) if stream else None
 
     def outputs():
         few = [x[:CHECKED]] if stream else [x[i : i + 1] for i in range(CHECKED)]
