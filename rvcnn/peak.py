@@ -24,6 +24,10 @@ def _rounds_for(make, seconds):
     return max(1, round(rounds * seconds / taken))
 
 
+SETTLE = 0.002
+"""Seconds of a sample that decides which loop is the faster."""
+
+
 class Peak:
     """Fused multiply-adds that touch no memory, at the lane count of the kernels.
 
@@ -39,9 +43,9 @@ class Peak:
         seconds = seconds or (0.0002 if threads == 1 else 0.02)
 
         def gflops(chains):
-            rounds = _rounds_for(lambda n: self._program(chains, n), seconds / 4)
+            rounds = _rounds_for(lambda n: self._program(chains, n), SETTLE)
             program = self._program(chains, rounds)
-            return rounds * chains / min(timed(program) for _ in range(3))
+            return rounds * chains / min(timed(program) for _ in range(8))
 
         best = max(limits.CHAINS, key=gflops)
         rounds = _rounds_for(lambda n: self._program(best, n), seconds)
