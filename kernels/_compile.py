@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from . import _control, _curves, _flags, _simd, _target, _unroll
+from . import _control, _curves, _flags, _int, _simd, _target, _unroll
 
 _DESCRIPTOR = types.void(types.CPointer(types.int64))
 
@@ -47,11 +47,13 @@ def _itself(typingctx, word):
 _UNPACK = {
     "_unpack_F32": _pointer_to(types.float32),
     "_unpack_U8": _pointer_to(types.uint8),
+    "_unpack_S8": _pointer_to(types.int8),
+    "_unpack_S32": _pointer_to(types.int32),
     "_unpack_I64": _pointer_to(types.int64),
     "_unpack_float": _bits_to_float,
     "_unpack_int": _itself,
 }
-_VOCABULARY = {**vars(_simd), **vars(_curves), **vars(_control), **_UNPACK}
+_VOCABULARY = {**vars(_simd), **vars(_int), **vars(_curves), **vars(_control), **_UNPACK}
 
 
 def llvm_ir(kernel):
@@ -69,7 +71,8 @@ def llvm_ir(kernel):
     template = kernel.family.template
     code = _unroll.expand(template, kernel.name, kernel.constants, unpack_descriptor)
     function = FunctionType(code, {**_VOCABULARY, **template.__globals__})
-    callback = cfunc(_DESCRIPTOR, **_flags.FLAGS)(function)
+    flags = _flags.EXACT if kernel.family.exact else _flags.FLAGS
+    callback = cfunc(_DESCRIPTOR, **flags)(function)
     return callback.inspect_llvm().replace(callback.native_name, kernel.name)
 
 

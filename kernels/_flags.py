@@ -1,4 +1,7 @@
-"""The compiler flags of every kernel."""
+"""The compiler's flags."""
 
-FLAGS = {"error_model": "numpy", "fastmath": {"contract"}}
-"""No exceptions to raise, products and sums may be fused; NaN and infinity keep their meaning."""
+EXACT = {"error_model": "numpy"}
+"""No exceptions to raise; each operation is rounded on its own."""
+
+FLAGS = EXACT | {"fastmath": {"contract"}}
+"""Products and sums may be fused; NaN and infinity keep their meaning."""

@@ -1,10 +1,11 @@
 """Kernels: Python templates compiled to C functions that take one descriptor.
 
-A template is a Python function in the vocabulary of ``_simd``, ``_curves`` and ``_control``, with
-names for the constants that tell its expansions apart. Its parameters are annotated: ``F32``,
-``U8`` and ``I64`` are pointers, ``int`` and ``float`` scalars. Compiled, it takes the address of as
-many 64-bit words, in that order: its descriptor. So every kernel has the same C signature, a
-program is a table of addresses, and calling one costs nanoseconds.
+A template is a Python function in the vocabulary of ``_simd``, ``_int``, ``_curves`` and
+``_control``, with names for the constants that tell its expansions apart. Its parameters are
+annotated: ``F32``, ``U8``, ``S8``, ``S32`` and ``I64`` are pointers, ``int`` and ``float`` scalars.
+Compiled, it takes the address of as many 64-bit words, in that order: its descriptor. So every
+kernel has the same C signature, a program is a table of addresses, and calling one costs
+nanoseconds.
 
 Numba is imported only to compile: what is in the disk cache runs without it.
 """
@@ -32,6 +33,18 @@ class U8:
     """Annotation: pointer to uint8."""
 
     dtype = np.dtype(np.uint8)
+
+
+class S8:
+    """Annotation: pointer to int8."""
+
+    dtype = np.dtype(np.int8)
+
+
+class S32:
+    """Annotation: pointer to int32."""
+
+    dtype = np.dtype(np.int32)
 
 
 class I64:
@@ -136,15 +149,18 @@ class Family:
         Operations on one lane that a call does, from its arguments and constants by name.
     axes : tuple of Axis
         Loops along which a call can be divided.
+    exact : bool
+        Whether each operation is rounded on its own, so that results are the same on every CPU.
     """
 
-    def __init__(self, template, pattern, work, axes):
+    def __init__(self, template, pattern, work, axes, exact=False):
         self.name = template.__name__
         self.__doc__ = template.__doc__
         self.template = template
         self.pattern = pattern
         self.work = work
         self.axes = axes
+        self.exact = exact
         self.kernels = {}
 
     def __call__(self, **constants):
@@ -154,13 +170,14 @@ class Family:
         return self.kernels[name]
 
 
-def kernel(pattern, work=lambda values: 0, axes=()):
+def kernel(pattern, work=lambda values: 0, axes=(), exact=False):
     """Declare a kernel template; ``pattern`` names its expansions, as ``f32_relu__v{LANES}``."""
 
     def declare(template):
         if template.__name__ in FAMILIES:
             raise ValueError(f"two kernels are called {template.__name__}")
-        return FAMILIES.setdefault(template.__name__, Family(template, pattern, work, axes))
+        family = Family(template, pattern, work, axes, exact)
+        return FAMILIES.setdefault(template.__name__, family)
 
     return declare
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
@@ -19,6 +20,19 @@ define void @probe(ptr %p) {
   %y = fadd <16 x float> %x, %x
   store <16 x float> %y, ptr %p
   ret void
+}
+"""
+
+_DOT_PROBE = """
+declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
+define i32 @probe(ptr %p, ptr %q) {
+  %a = load <64 x i8>, ptr %p
+  %b = load <64 x i8>, ptr %q
+  %x = EXTEND <64 x i8> %a to <64 x i32>
+  %y = sext <64 x i8> %b to <64 x i32>
+  %m = mul <64 x i32> %x, %y
+  %s = call i32 @llvm.vector.reduce.add.v64i32(<64 x i32> %m)
+  ret i32 %s
 }
 """
 
@@ -82,6 +96,46 @@ def lanes():
         return int(wish)
     text = assembly(_PROBE, *target())
     return 16 if "zmm" in text else 8 if "ymm" in text else 4
+
+
+class Dot(NamedTuple):
+    """How the target adds up products of bytes.
+
+    Attributes
+    ----------
+    instruction : str
+        "vpdpbusd", "usdot", "sdot", or "pmaddwd" for products of 16-bit values, which any target
+        has.
+    group : int
+        Bytes that one lane of 32 bits takes.
+    lanes : tuple of int
+        Lanes the instruction comes with, the most first.
+    offset : int
+        What is missing from each unsigned byte: ``sdot`` takes them as signed, 128 less.
+    """
+
+    instruction: str
+    group: int
+    lanes: tuple[int, ...]
+    offset: int = 0
+
+
+@functools.cache
+def dot():
+    """How the target adds up products of bytes; ``RVCNN_DOT=pmaddwd`` takes what any target has."""
+    mixed, signed = (
+        assembly(_DOT_PROBE.replace("EXTEND", extend), *target()) for extend in ("zext", "sext")
+    )
+    if os.environ.get("RVCNN_DOT") == "pmaddwd":
+        return Dot("pmaddwd", 2, ())
+    if "vpdpbusd" in mixed:
+        wide = any("vpdpbusd" in line and "zmm" in line for line in mixed.splitlines())
+        return Dot("vpdpbusd", 4, (16, 8, 4) if wide else (8, 4))
+    if "usdot" in mixed:
+        return Dot("usdot", 4, (4,))
+    if "sdot" in signed:
+        return Dot("sdot", 4, (4,), offset=128)
+    return Dot("pmaddwd", 2, ())
 
 
 def _user_cache():
