@@ -8,11 +8,11 @@ from . import _cover
 from ._divide import Axis
 from ._jit import F32, U8, kernel
 from ._program import At, Call
-from .activation import FUSED, GATE
+from .activation import FLOOR, FUSED, GATE
 
 if TYPE_CHECKING:
     from ._curves import clip_curve, leaky_relu, sigmoid
-    from ._simd import load, load_u8, store
+    from ._simd import at_least, load, load_u8, store
 
 
 def _rows_of(*maps):
@@ -37,6 +37,10 @@ def f32_clip_curve(
 ):
     """A fused activation of ``rows`` rows of ``length`` values; ``out`` may be ``x``."""
     for y in range(rows):
+        if mode == FLOOR:
+            for i in range(0, length, LANES):
+                store(out, y * out_row + i, at_least(load(x, y * x_row + i, LANES), 0.0))
+            continue
         for i in range(0, length, LANES):
             c = load(x, y * x_row + i, LANES)
             g = clip_curve(c, curve)
