@@ -9,15 +9,14 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rvcnn.errors import UsageError
-from rvcnn.paths import path_fields
+from rvcnn.paths import open_whole, path_fields
 
 DTYPES = ("float32", "float16", "int8")
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -91,7 +90,7 @@ def write_npz(file: Path, table: Table) -> None:
     arrays = {"embeddings": table.embeddings, "paths": np.array(table.paths, dtype=np.str_)}
     if table.scales is not None:
         arrays["scales"] = table.scales
-    with _whole(file) as out, zipfile.ZipFile(out, "w") as archive:
+    with open_whole(file) as out, zipfile.ZipFile(out, "w") as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
             with archive.open(entry, "w", force_zip64=True) as member:
@@ -107,15 +106,15 @@ def write_npy(file: Path, table: Table) -> None:
                 f"{os.fsdecode(path)} has a newline in its name, which the list of paths beside "
                 "an .npy file cannot hold: use .npz or .jsonl"
             )
-    with _whole(file.with_suffix(".paths.txt")) as out:
+    with open_whole(file.with_suffix(".paths.txt")) as out:
         out.writelines(path + b"\n" for path in raw)
-    with _whole(file) as out:
+    with open_whole(file) as out:
         np.lib.format.write_array(out, np.ascontiguousarray(table.embeddings), allow_pickle=False)
 
 
 def write_csv(file: Path, table: Table) -> None:
     """A header ``path,e0,e1,...`` and a line a row; names as their bytes are."""
-    with _whole(file) as out:
+    with open_whole(file) as out:
         text = io.TextIOWrapper(out, "utf-8", errors="surrogateescape", newline="")
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(["path", *(f"e{i}" for i in range(table.embeddings.shape[1]))])
@@ -127,7 +126,7 @@ def write_csv(file: Path, table: Table) -> None:
 
 def write_jsonl(file: Path, table: Table) -> None:
     """An object a line: ``path``, ``path_bytes`` where it is no UTF-8, ``embedding``."""
-    with _whole(file) as out:
+    with open_whole(file) as out:
         for path, row in zip(table.paths, table.embeddings, strict=True):
             head = json.dumps(path_fields(path), ensure_ascii=False)[:-1]
             out.write(f'{head}, "embedding": [{", ".join(_shortest(row))}]}}\n'.encode())
@@ -144,7 +143,7 @@ def write_parquet(file: Path, table: Table) -> None:
     }
     if any("path_bytes" in f for f in fields):
         columns["path_bytes"] = pyarrow.array([os.fsencode(p) for p in table.paths])
-    with _whole(file) as out:
+    with open_whole(file) as out:
         parquet.write_table(pyarrow.table(columns), out)
 
 
@@ -160,21 +159,6 @@ def _pyarrow():
     except ImportError:
         raise UsageError("writing .parquet needs pyarrow: pip install 'rvcnn[parquet]'") from None
     return pyarrow, parquet
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `file` once it is complete and on the disk."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 WRITERS: dict[str, Callable[[Path, Table], None]] = {

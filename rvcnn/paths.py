@@ -1,7 +1,11 @@
-"""File names as text: what a name that is no UTF-8 becomes where only text fits."""
+"""File names as text, and files that appear whole or not at all."""
 
 import base64
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 
 def path_fields(path: str) -> dict[str, str]:
@@ -24,3 +28,18 @@ def relative(path: str | os.PathLike) -> str:
     except ValueError:  # another drive
         shown = os.fspath(path)
     return shown.replace(os.sep, "/")
+
+
+@contextmanager
+def open_whole(file: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `file` once it is complete and on the disk."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

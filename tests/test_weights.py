@@ -100,7 +100,7 @@ def test_num_batches_tracked_is_ignored(tensors, save):
 # --- metadata -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["architecture", "padding", "bn_eps", "embedding"])
+@pytest.mark.parametrize("key", ["padding", "bn_eps", "embedding"])
 def test_what_the_file_does_not_say_is_an_error_that_names_it(tensors, save, key):
     with pytest.raises(WeightsError, match=rf"weights\.safetensors does not say its '{key}'"):
         create_model(weights=save(tensors, **{key: None}))
@@ -325,12 +325,23 @@ def test_a_device_is_no_weights_file():
         create_model(weights="/dev/zero")
 
 
-def test_a_classifier_whose_width_nobody_states(tmp_path):
+def test_what_the_shapes_of_the_tensors_say_need_not_be_stated(tmp_path):
     tensors = create_model("mobilenetv3_small", weights="random", num_classes=7).weights.tensors
-    metadata = {"architecture": "mobilenetv3_small", "padding": "same", "bn_eps": "0.001"}
     trunk = {k: v for k, v in tensors.items() if not k.startswith("embed.")}
-    save_file(trunk, tmp_path / "w.safetensors", metadata | {"embedding": "pooled"})
-    with pytest.raises(WeightsError, match="num_classes"):
-        create_model(weights=tmp_path / "w.safetensors")
+    metadata = {"padding": "same", "bn_eps": "0.001", "embedding": "pooled"}
+    save_file(trunk, tmp_path / "w.safetensors", metadata)
+    weights = load_weights(tmp_path / "w.safetensors")
+    found = {"architecture": "mobilenetv3_small", "num_classes": "7"}
+    assert weights.metadata == metadata | found
+    (note,) = weights.notes
+    assert note == "from the shapes of its tensors: architecture mobilenetv3_small, num_classes 7"
     x = np.ones((1, 32, 32, 3), np.float32)
-    assert create_model(weights=tmp_path / "w.safetensors", num_classes=7)(x).shape == (1, 7)
+    assert create_model(weights=tmp_path / "w.safetensors")(x).shape == (1, 7)
+    assert create_model(weights=tmp_path / "w.safetensors", num_classes=0)(x).shape == (1, 576)
+
+
+def test_shapes_that_fit_no_architecture_say_nothing(tensors, save):
+    path = save(tensors | {"more": np.zeros(3, np.float32)}, architecture=None)
+    assert load_weights(path).notes == ()
+    with pytest.raises(WeightsError, match="does not say its 'architecture'"):
+        create_model(weights=path)

@@ -1,21 +1,16 @@
-"""Weights files: safetensors with the metadata that says how to run them."""
+"""Weights: tensors by name, and the metadata that says how to run them."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from .errors import WeightsError
-
-IGNORED = ".num_batches_tracked"
-"""Ending of keys that inference has no use for."""
+from rvcnn.errors import WeightsError
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The tensors of a file, in float32, and its metadata.
+    """The tensors of a file, in float32 and by rvcnn's names, and its metadata.
 
     Attributes
     ----------
@@ -25,12 +20,15 @@ class Weights:
         What messages call the file.
     sha256 : str
         Digest of the file's bytes.
+    notes : tuple of str
+        What a user should know of how the file was read: translated names, what it did not say.
     """
 
     tensors: Mapping[str, np.ndarray]
     metadata: Mapping[str, str]
     source: str
     sha256: str
+    notes: tuple[str, ...] = ()
 
     def setting(self, key, given=None):
         """An explicit argument, else the metadata's value, else an error that names the key."""
@@ -40,7 +38,7 @@ class Weights:
             return self.metadata[key]
         raise WeightsError(
             f"{self.source} does not say its {key!r}; pass it as an argument, or write it into the "
-            "file's metadata"
+            "file's metadata with `rvcnn weights import`"
         )
 
     def number(self, key, given=None, kind=int):
@@ -80,48 +78,6 @@ class Weights:
         ]
         if faults:
             raise WeightsError(f"{self.source} does not fit the network; {'; '.join(faults)}")
-
-
-def load_weights(path) -> Weights:
-    """Read a safetensors file.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Raises
-    ------
-    WeightsError
-        If the file is absent, damaged, or holds something other than floating-point tensors.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    try:
-        digest = hashlib.sha256()
-        if path.exists() and not path.is_file():
-            raise WeightsError(f"cannot read the weights file {path}: not a regular file")
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        with safe_open(path, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {}
-            for key in file.keys():
-                if key.endswith(IGNORED):
-                    continue
-                kind = file.get_slice(key).get_dtype()
-                if kind not in ("F16", "F32", "F64"):
-                    raise WeightsError(f"{path}: tensor {key!r} has dtype {kind}, not F16 or F32")
-                tensors[key] = np.ascontiguousarray(file.get_tensor(key), np.float32)
-    except OSError as error:
-        reason = error.strerror or error
-        raise WeightsError(f"cannot read the weights file {path}: {reason}") from None
-    except WeightsError:
-        raise
-    except (SafetensorError, ValueError) as error:  # NumPy's limits on shapes are ValueErrors
-        raise WeightsError(f"{path} is no safetensors file: {error}") from None
-    return Weights(tensors, metadata, str(path), digest.hexdigest())
 
 
 def random_weights(parameters: Mapping[str, tuple[int, ...]], metadata, seed=0) -> Weights:

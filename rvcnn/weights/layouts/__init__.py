@@ -1,0 +1,61 @@
+"""Names that other projects give to a network's tensors, and the way from them to rvcnn's.
+
+rvcnn's names are torchvision's. A layout is found by the names alone; one more family of networks
+is one more file with its tables, and its layouts in ``LAYOUTS``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from .layout import Layout
+from .mobilenetv3 import D_LI14, TIMM
+
+LAYOUTS: tuple[Layout, ...] = (TIMM, D_LI14)
+"""Every layout but rvcnn's own, which is the one where none of these fits."""
+
+OWN = "torchvision"
+"""Name of rvcnn's own layout."""
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every name."""
+
+
+class Translation(NamedTuple):
+    """Names of a file as rvcnn spells them.
+
+    Attributes
+    ----------
+    names : mapping of str to str
+        The file's name of every tensor, by rvcnn's.
+    layout : str
+    facts : mapping of str to str
+        Metadata that the layout implies.
+    notes : tuple of str
+    dimensions : mapping of str to int
+        See :class:`Layout`.
+    """
+
+    names: Mapping[str, str]
+    layout: str = OWN
+    facts: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+    dimensions: Mapping[str, int] = {}
+
+
+def translate(keys: Iterable[str]) -> Translation:
+    """Find the layout of a file's names and translate them; unknown names stay as they are."""
+    names = {key: key for key in keys}
+    notes = []
+    for prefix in PREFIXES:
+        dotted = [key for key in names if "." in key]
+        if dotted and all(key.startswith(prefix) for key in dotted):
+            names = {key.removeprefix(prefix): name for key, name in names.items()}
+            notes.append(f"took {prefix!r} off the names")
+    for layout in LAYOUTS:
+        if layout.matches(names):
+            renamed = layout.rename(names)
+            facts = layout.facts(names)
+            names = {renamed.get(key, key): name for key, name in names.items()}
+            notes.append(f"names are {layout.name}'s; translated to {OWN}'s")
+            return Translation(names, layout.name, facts, tuple(notes), layout.dimensions)
+    return Translation(names, notes=tuple(notes))
