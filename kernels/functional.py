@@ -234,12 +234,34 @@ def dot_products(queries, vectors, out=None):
     Each product depends on its two vectors alone: not on Q, N or the machine's lane count.
     """
     queries, vectors = _array(queries, 2, "queries"), _array(vectors, 2, "vectors")
+    out = _products(queries, vectors, np.float32, out)
+    run(vector.dot_products(out, queries, vectors))
+    return out
+
+
+def dot_products_s8(queries, vectors, out=None):
+    """``queries @ vectors.T`` of int8 arrays (Q, D) and (N, D), exactly: (Q, N) int32.
+
+    D is at most 65,536.
+    """
+    queries, vectors = np.ascontiguousarray(queries), np.ascontiguousarray(vectors)
+    if not queries.dtype == vectors.dtype == np.int8 or not queries.ndim == vectors.ndim == 2:
+        raise ValueError("queries and vectors must be int8 arrays of 2 dimensions")
+    if queries.shape[1] > vector.LONGEST_S8:
+        raise ValueError(f"int8 vectors have at most {vector.LONGEST_S8} values")
+    out = _products(queries, vectors, np.int32, out)
+    run(vector.dot_products_s8(out, queries, vectors))
+    return out
+
+
+def _products(queries, vectors, dtype, out):
+    """Check the arrays of dot products; ``out``, or a new one."""
     if queries.shape[1] != vectors.shape[1]:
         raise ValueError(f"queries {queries.shape} and vectors {vectors.shape} do not fit")
     shape = (len(queries), len(vectors))
     if out is None:
-        out = np.empty(shape, np.float32)
-    elif out.shape != shape or out.dtype != np.float32 or not out.flags.carray:
-        raise ValueError(f"out must be a writeable C-contiguous float32 array of {shape}")
-    run(vector.dot_products(out, queries, vectors))
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.carray:
+        name = np.dtype(dtype).name
+        raise ValueError(f"out must be a writeable C-contiguous {name} array of {shape}")
     return out

@@ -279,6 +279,11 @@ def dot_products(queries, vectors):
     return np.einsum("qd,nd->qn", _f64(queries), _f64(vectors))
 
 
+def dot_products_s8(queries, vectors):
+    """Compute all inner products of (Q, D) queries with (N, D) vectors in int64: (Q, N)."""
+    return np.einsum("qd,nd->qn", queries.astype(np.int64), vectors.astype(np.int64))
+
+
 def resize(pixels, box, size):
     """Resample a window of an image with antialiased bilinear weights, not rounded.
 

@@ -1,15 +1,19 @@
 """Operations on vectors: L2 normalisation and dot products.
 
-Sums run over 32 partial sums whatever the lane count, so results do not depend on it.
+Sums of float32 run over 32 partial sums whatever the lane count, so results do not depend on it;
+those of int8 are exact.
 """
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import _cover, _target
-from ._jit import F32, kernel, unroll
+from ._jit import F32, S8, S32, kernel, unroll
 from ._program import At, Call
 
 if TYPE_CHECKING:
+    from ._int import as_unsigned, dot, load_groups_s8, sum_lanes_s32, zeros_s32
     from ._simd import fma, load, splat, square_root, store, sum_lanes
 
 
@@ -67,8 +71,36 @@ def f32_dot_products(
                 out[q * out_row + i + r] = sum_lanes(reg_s[r, 0]) + sum_lanes(reg_rest[r])
 
 
+@kernel("s8_dot_products_{ROWS}x{GROUP}__v{LANES}", exact=True)
+def s8_dot_products(
+    out: S32, queries: S8, start: S32, vectors: S8, count: int, rows: int, dim: int, out_row: int
+):
+    """``out[q * out_row + i] = queries[q] . vectors[i]``; ``rows`` is a multiple of ROWS.
+
+    ``start[q]`` makes up for what ``dot`` adds to each byte of a vector in whole registers.
+    """
+    whole = dim - dim % (GROUP * LANES)
+    for i in range(0, rows, ROWS):
+        for q in range(count):
+            for r in unroll(ROWS):
+                reg_s[r] = zeros_s32(LANES)
+            for d in range(0, whole, GROUP * LANES):
+                a = load_groups_s8(queries, q * dim + d, LANES)
+                for r in unroll(ROWS):
+                    b = as_unsigned(load_groups_s8(vectors, (i + r) * dim + d, LANES))
+                    reg_s[r] = dot(reg_s[r], b, a)
+            for r in unroll(ROWS):
+                total = start[q] + sum_lanes_s32(reg_s[r])
+                for d in range(whole, dim):
+                    total += queries[q * dim + d] * vectors[(i + r) * dim + d]
+                out[q * out_row + i + r] = total
+
+
 ROWS = {16: 4, 8: 2, 4: 1}
 """Vectors that share a query's registers, for each lane count of the target."""
+
+LONGEST_S8 = 1 << 16
+"""Most values of int8 vectors whose dot products stay within 32 bits at every step."""
 
 
 def l2_normalize(out, x, n, smallest=1e-12):
@@ -113,3 +145,46 @@ def dot_products(out, queries, vectors):
         )
         for first, count in _cover.overlapping(len(vectors), kernel.constants["ROWS"])
     ]
+
+
+def dot_products_s8(out, queries, vectors):
+    """Calls for ``out = queries @ vectors.T``, exactly.
+
+    Parameters
+    ----------
+    out : ndarray
+        (Q, N) int32.
+    queries : ndarray
+        (Q, D) int8, D at most ``LONGEST_S8``.
+    vectors : ndarray
+        (N, D) int8.
+    """
+    if not len(vectors):
+        return []
+    kernel = next(k for k in dot_kernels_s8() if k.constants["ROWS"] <= len(vectors))
+    dim = queries.shape[1]
+    in_registers = dim - dim % (kernel.constants["GROUP"] * kernel.constants["LANES"])
+    added = 128 - _target.dot().offset
+    start = (-added * queries[:, :in_registers].sum(axis=1, dtype=np.int64)).astype(np.int32)
+    return [
+        Call(
+            kernel,
+            (
+                At(out, first),
+                queries,
+                start,
+                At(vectors, first * dim),
+                len(queries),
+                count,
+                dim,
+                len(vectors),
+            ),
+        )
+        for first, count in _cover.overlapping(len(vectors), kernel.constants["ROWS"])
+    ]
+
+
+def dot_kernels_s8():
+    """The kernels of :func:`dot_products_s8`: for many vectors, and for a few."""
+    sizes = {"GROUP": _target.dot().group, "LANES": _target.lanes()}
+    return [s8_dot_products(ROWS=rows, **sizes) for rows in (4, 1)]

@@ -3,7 +3,7 @@
 import numpy as np
 from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
 
-from rvcnn.kernels import Call, Map, elementwise, resize
+from rvcnn.kernels import Call, Map, elementwise, resize, vector
 
 ACTIVATIONS = "identity relu relu6 leaky_relu hard_sigmoid hard_swish sigmoid silu".split()
 CHANNELS = (1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40)
@@ -95,7 +95,7 @@ PROBLEMS = LINEAR + CONV + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS
 
 
 def calls_of_plans():
-    """Return, by name, calls that only plans make; the functions of arrays have no use for them."""
+    """Return, by name, calls that no problem makes: those of plans, and those on bytes."""
     rng, calls = np.random.default_rng(4), {}
     for channels in CHANNELS:
         out, x = np.zeros((2, 3, 5, channels), np.float32)
@@ -109,6 +109,10 @@ def calls_of_plans():
         sizes = [n * channels for n in (2, 5, 2, 4)]
         border = (np.zeros(27 * channels, np.float32), sizes[0], 3, *sizes[1:])
         calls[f"border {channels}"] = [Call(elementwise.f32_zero_border(), border)]
+    for dim in (3, 65, 130):
+        out = np.zeros((2, 7), np.int32)
+        arrays = [rng.integers(-128, 128, (n, dim), dtype=np.int8) for n in out.shape]
+        calls[f"s8 dots {dim}"] = vector.dot_products_s8(out, *arrays)
     return calls
 
 

@@ -83,6 +83,7 @@ INSTRUCTIONS = {
     "f32_add": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_global_avg_pool": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_pool": (r"fcm\w+\s+v\d+\.4s", r"vcmp\w*ps\s.*%{}mm"),
+    "s8_dot_products": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
     "f32_copy": (r"st[rp]\s+q\d+", r"vmovups\s+%{}mm"),
 }
 """What each SIMD kernel is made of, on AArch64 and on x86-64 with AVX2 ({}: x or y)."""
