@@ -167,6 +167,7 @@ def _graph(architecture, file, num_classes, padding, bn_eps) -> Graph:
         bn_eps=file.number("bn_eps", bn_eps, float),
         num_classes=classes,
         embedding_dim=file.number("embedding_dim") if head else 0,
+        **architecture.options(file.metadata),
     )
 
 

@@ -17,7 +17,7 @@ class Stage(NamedTuple):
     activation: str
 
 
-RE, HS = "relu", "hard_swish"
+RE, HS, NONE = "relu", "hard_swish", "none"
 STAGES = {
     "mobilenetv3_small": [
         *(Stage(2, HS), Stage(2, RE), Stage(2, RE), Stage(1, RE)),
@@ -40,6 +40,7 @@ class ReferenceNet:
         self.tensors = {k: np.asarray(v, np.float64) for k, v in tensors.items()}
         self.stages = STAGES[metadata["architecture"]]
         self.same = {"same": True, "symmetric": False}[metadata["padding"]]
+        self.squeeze_first = metadata.get("squeeze") == "before activation"
         self.eps = float(metadata["bn_eps"])
         self.mean, self.std = (
             np.array([float(v) for v in metadata[k].split(",")]) for k in ("mean", "std")
@@ -87,15 +88,18 @@ class ReferenceNet:
         """Run an inverted residual: expansion (if any), depthwise, squeeze (if any), projection."""
         given = x
         layers = {k.split(".")[3] for k in self.tensors if k.startswith(f"{name}.block.")}
+        expanded = self.tensors[f"{name}.block.0.0.weight"].shape[1] > 1
+        late = self.squeeze_first and expanded and f"{name}.block.2.fc1.weight" in self.tensors
         for layer in sorted(layers, key=int):
             part = f"{name}.block.{layer}"
             if f"{part}.fc1.weight" in self.tensors:
                 x = self._squeeze(x, part)
+                x = ACTIVATIONS[stage.activation](x) if late else x
                 continue
             depthwise = self.tensors[f"{part}.0.weight"].shape[1] == 1
-            last = layer == max(layers, key=int)
+            linear = layer == max(layers, key=int) or (depthwise and late)
             x = self._conv_bn(
-                x, part, stage.stride if depthwise else 1, "none" if last else stage.activation
+                x, part, stage.stride if depthwise else 1, NONE if linear else stage.activation
             )
         return x + given if stage.stride == 1 and given.shape == x.shape else x
 
@@ -114,7 +118,7 @@ class ReferenceNet:
         bn = {k: self.tensors[f"{name}.1.{k}"] for k in ("weight", "bias")}
         mean, var = (self.tensors[f"{name}.1.running_{k}"] for k in ("mean", "var"))
         y = (y - mean) / np.sqrt(var + self.eps) * bn["weight"] + bn["bias"]
-        return {"none": lambda v: v, RE: lambda v: np.maximum(v, 0), HS: _hard_swish}[activation](y)
+        return ACTIVATIONS[activation](y)
 
     def _pad(self, x, kernel, stride):
         """Pad a map as TensorFlow does (the odd cell below and right) or by half the kernel."""
@@ -139,3 +143,6 @@ def _convolve(x, w, stride):
 
 def _hard_swish(x):
     return x * np.clip((x + 3) / 6, 0, 1)
+
+
+ACTIVATIONS = {NONE: lambda v: v, RE: lambda v: np.maximum(v, 0), HS: _hard_swish}

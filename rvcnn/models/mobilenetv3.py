@@ -86,6 +86,9 @@ class MobileNetConfig:
         Before the classifier's last layer, in training.
     use_se : bool
         Squeeze-excite where the paper has it.
+    squeeze_first : bool
+        Squeeze-excite of expanded blocks before the depthwise layer's activation (d-li14's), not
+        after it (torchvision's, timm's).
     num_classes : int
         Width of the classifier; 0 for none.
     padding : str, optional
@@ -100,6 +103,7 @@ class MobileNetConfig:
     embedding_dim: int = 512
     dropout: float = 0.2
     use_se: bool = True
+    squeeze_first: bool = False
     num_classes: int = 0
     padding: str | None = None
     bn_eps: float | None = None
@@ -136,7 +140,7 @@ def mobilenetv3(config: MobileNetConfig) -> Graph:
     x = net.conv_norm("features.0", INPUT, widen(16), 3, 2, activation=_HS)
     for i, block in enumerate(blocks, 1):
         scaled = block._replace(expanded=widen(block.expanded), out=widen(block.out))
-        x = _inverted_residual(net, f"features.{i}", x, scaled, config.use_se)
+        x = _inverted_residual(net, f"features.{i}", x, scaled, config)
     last = 6 * net.channels[x]
     x = net.conv_norm(f"features.{len(blocks) + 1}", x, last, activation=_HS)
     pooled = net.add("pooled", GlobalAvgPool(), x, channels=last)
@@ -153,11 +157,13 @@ def mobilenetv3(config: MobileNetConfig) -> Graph:
     return net.graph(*(outputs or [pooled]))
 
 
-def _inverted_residual(net, name, x, block, use_se):
+def _inverted_residual(net, name, x, block, config):
     start, index, width = x, 0, block.expanded
+    squeeze = config.use_se and block.squeeze
+    squeeze_first = False
     if width != net.channels[x]:
         x = net.conv_norm(f"{name}.block.0", x, width, activation=block.activation)
-        index = 1
+        index, squeeze_first = 1, squeeze and config.squeeze_first
     x = net.conv_norm(
         f"{name}.block.{index}",
         x,
@@ -165,11 +171,13 @@ def _inverted_residual(net, name, x, block, use_se):
         block.kernel,
         block.stride,
         groups=width,
-        activation=block.activation,
+        activation=None if squeeze_first else block.activation,
     )
-    if use_se and block.squeeze:
+    if squeeze:
         index += 1
         x = _squeeze_excite(net, f"{name}.block.{index}", x)
+    if squeeze_first:
+        x = net.activation(f"{name}.block.{index}.activated", x, block.activation)
     x = net.conv_norm(f"{name}.block.{index + 1}", x, block.out)
     if block.stride == 1 and net.channels[start] == block.out:
         x = net.add(f"{name}.add", Add(), x, start, channels=block.out)

@@ -1,0 +1,140 @@
+"""The same network under other projects' names."""
+
+import checkpoints as c
+import numpy as np
+import pytest
+from graph_checks import random_tensors
+from layouts import to_d_li14, to_timm
+from reference_net import ReferenceNet
+
+from rvcnn.errors import WeightsError
+from rvcnn.model import create_model
+from rvcnn.models import MobileNetConfig, mobilenetv3
+from rvcnn.weights import load_weights
+
+NAMES = ("mobilenetv3_small", "mobilenetv3_large")
+SETTINGS = {"padding": "symmetric", "bn_eps": "0.001", "mean": "0,0,0", "std": "1,1,1"}
+FIRST = {"squeeze": "before activation"}
+
+LAYOUTS = {
+    "timm": (to_timm, {}),
+    "d-li14": (to_d_li14, FIRST),
+    "d-li14 of old": (lambda t, n: to_d_li14(t, n, "conv.6"), {}),
+    "torchvision": (lambda t, n: t, {}),
+}
+
+
+def tensors_of(name, **options):
+    config = MobileNetConfig(name.removeprefix("mobilenetv3_"), embedding_dim=0, **options)
+    return random_tensors(mobilenetv3(config))
+
+
+@pytest.fixture(params=NAMES)
+def network(request):
+    """A network's name and random tensors for it, with a classifier of 10 classes."""
+    return request.param, tensors_of(request.param, num_classes=10)
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(1).standard_normal((1, 64, 64, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("write", [c.as_zip, c.as_legacy])
+def test_every_layout_loads_to_the_same_tensors(network, tmp_path, layout, write):
+    name, tensors = network
+    rename, facts = LAYOUTS[layout]
+    path = tmp_path / "w.pth"
+    path.write_bytes(write(rename(tensors, name)))
+    weights = load_weights(path)
+    assert weights.tensors.keys() == tensors.keys()
+    for key, want in tensors.items():
+        assert weights.tensors[key].shape == want.shape
+        assert weights.tensors[key].tobytes() == want.tobytes()
+    assert weights.metadata == {"architecture": name, "num_classes": "10"} | facts
+    project = layout.removesuffix(" of old")
+    told = f"names are {project}'s; translated to torchvision's"
+    assert (told in weights.notes) == (project != "torchvision")
+
+
+@pytest.mark.parametrize("layout", ["timm", "d-li14 of old"])
+def test_every_layout_computes_the_same_bits(network, tmp_path, image, layout):
+    name, tensors = network
+    results = []
+    for rename in (LAYOUTS[layout][0], LAYOUTS["torchvision"][0]):
+        (tmp_path / "w.pth").write_bytes(c.as_zip(rename(tensors, name)))
+        model = create_model(weights=tmp_path / "w.pth", padding="symmetric", bn_eps=1e-5)
+        results.append(model(image))
+    assert results[0].tobytes() == results[1].tobytes()
+    assert np.isfinite(results[0]).all() and np.ptp(results[0]) > 0
+
+
+def test_squeeze_excite_before_the_activation_as_d_li14_has_it(network, tmp_path, image):
+    name, tensors = network
+    (tmp_path / "w.pth").write_bytes(c.as_zip(to_d_li14(tensors, name)))
+    model = create_model(weights=tmp_path / "w.pth", padding="symmetric", bn_eps=0.001)
+    want = ReferenceNet(tensors, SETTINGS | FIRST | {"architecture": name})(image)["logits"]
+    usual = ReferenceNet(tensors, SETTINGS | {"architecture": name})(image)["logits"]
+    scale = np.abs(want).max()
+    assert np.abs(model(image) - want).max() < 1e-4 * scale
+    assert np.abs(usual - want).max() > 1e-2 * scale
+
+
+@pytest.mark.parametrize("width", [0.5, 0.75, 1.25])
+def test_the_tables_serve_every_width(tmp_path, width):
+    for name in NAMES:
+        tensors = tensors_of(name, width_multiplier=width, num_classes=3)
+        for rename, _ in LAYOUTS.values():
+            (tmp_path / "w.pth").write_bytes(c.as_zip(rename(tensors, name)))
+            weights = load_weights(tmp_path / "w.pth")
+            assert {k: v.shape for k, v in weights.tensors.items()} == {
+                k: v.shape for k, v in tensors.items()
+            }
+
+
+@pytest.mark.parametrize("layout", ["timm", "d-li14"])
+def test_squeeze_excite_may_be_left_out(tmp_path, layout):
+    tensors = tensors_of("mobilenetv3_large", num_classes=3, use_se=False)
+    (tmp_path / "w.pth").write_bytes(c.as_zip(_without_squeeze(LAYOUTS[layout][0], tensors)))
+    assert load_weights(tmp_path / "w.pth").tensors.keys() == tensors.keys()
+
+
+def _without_squeeze(rename, tensors):
+    """Rename tensors of a network without squeeze-excite: the numbers of its blocks close up."""
+    full = tensors_of("mobilenetv3_large", num_classes=3)
+    renamed = rename(full, "mobilenetv3_large")
+    kept = {k: v for k, v in renamed.items() if ".se." not in k and ".fc." not in k}
+    assert len(kept) == len(tensors)
+    return kept
+
+
+@pytest.mark.parametrize("layout", ["timm", "d-li14"])
+def test_a_tensor_that_no_table_knows_is_named_as_the_file_names_it(network, tmp_path, layout):
+    name, tensors = network
+    renamed = LAYOUTS[layout][0](tensors, name) | {"blocks.9.norm.weight": np.ones(3, np.float32)}
+    (tmp_path / "w.pth").write_bytes(c.as_zip(renamed))
+    with pytest.raises(WeightsError, match=r"unexpected: blocks\.9\.norm\.weight$"):
+        create_model(name, weights=tmp_path / "w.pth", padding="same", bn_eps=1e-3, num_classes=10)
+
+
+def test_two_tensors_for_one_place_are_refused(tmp_path):
+    tensors = tensors_of("mobilenetv3_small")
+    renamed = to_timm(
+        tensors | {"classifier.0.weight": np.ones((4, 4)), "classifier.0.bias": np.ones(4)},
+        "mobilenetv3_small",
+    )
+    twice = renamed | {"features.0.0.weight": tensors["features.0.0.weight"]}
+    (tmp_path / "w.pth").write_bytes(c.as_zip(twice))
+    with pytest.raises(WeightsError, match="same name in rvcnn's layout"):
+        load_weights(tmp_path / "w.pth")
+
+
+def test_what_metadata_says_of_the_squeeze_must_mean_something(tmp_path):
+    from rvcnn.weights import save_weights
+
+    tensors = tensors_of("mobilenetv3_small")
+    metadata = {"embedding": "pooled", "padding": "same", "bn_eps": "0.001", "squeeze": "now"}
+    save_weights(tmp_path / "w.safetensors", tensors, metadata)
+    with pytest.raises(WeightsError, match="squeeze = 'now', not one of before activation, after"):
+        create_model(weights=tmp_path / "w.safetensors")
