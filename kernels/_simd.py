@@ -265,6 +265,19 @@ def power_of_two(typingctx, n):
     return n(n), codegen
 
 
+@intrinsic(prefer_literal=True)
+def part(typingctx, x, first, lanes):
+    """``lanes`` lanes of a register from lane ``first`` on."""
+    result, start = Vector(lanes.literal_value), first.literal_value
+
+    def codegen(context, builder, sig, args):
+        chosen = list(range(start, start + result.lanes))
+        mask = ir.Constant(ir.VectorType(_INT, result.lanes), chosen)
+        return builder.shuffle_vector(args[0], args[0], mask)
+
+    return result(x, first, lanes), codegen
+
+
 @intrinsic
 def sum_lanes(typingctx, x):
     """Sum of all lanes as a float32 scalar: halves are added until one lane is left."""

@@ -10,17 +10,31 @@ from ._jit import F32, I64, U8, address_of, kernel, unroll
 from ._program import Entry
 
 if TYPE_CHECKING:
-    from ._simd import at_least, at_most, broadcast, fma, load, load_u8, splat, store, store_u8
+    from ._simd import (
+        at_least,
+        at_most,
+        broadcast,
+        fma,
+        load,
+        load_u8,
+        part,
+        splat,
+        store,
+        store_u8,
+    )
 
 SLACK = 64
 """Elements that a kernel may touch past the end of a row of scratch or output."""
 
+ROWS = 4
+"""Output rows that are computed at a time: each weight along a row serves them all."""
 
-@kernel("u8_resize_{NV}x{LANES}__v{LANES}")
+
+@kernel("u8_resize_{NV}x{LANES}_{ROWS}__v{LANES}")
 def u8_resize(
     out: U8,
     x: U8,
-    row: F32,
+    rows: F32,
     result: F32,
     height: int,
     width: int,
@@ -32,42 +46,52 @@ def u8_resize(
     x_first: I64,
     x_weights: F32,
     x_taps: int,
+    result_row: int,
 ):
     """Weighted sums of rows, then of pixels of 4 bytes; 3 channels a pixel go out.
 
     Output row y sums ``y_taps`` rows of ``x`` from row ``y_first[y]`` on, ``span`` bytes of each;
     output pixel i then sums ``x_taps`` pixels from byte ``x_first[i]`` of that on. ``pitch`` is
-    the bytes from row to row. ``row`` and ``result`` are scratch.
+    the bytes from row to row. ROWS output rows are computed at a time, their pixels next to each
+    other in the scratch ``rows``; ``result`` is scratch too.
     """
     wide = span - span % (NV * LANES)
     values = 3 * width
-    for y in range(height):
-        top = y_first[y] * pitch
+    for first in range(0, height, ROWS):
         for i in range(0, wide, NV * LANES):
-            for v in unroll(NV):
-                reg_s[v] = splat(0.0, LANES)
-            for t in range(y_taps):
-                w = broadcast(y_weights, y * y_taps + t, LANES)
+            for r in range(ROWS):
+                y = min(first + r, height - 1)
                 for v in unroll(NV):
-                    a = load_u8(x, top + t * pitch + i + v * LANES, LANES)
-                    reg_s[v] = fma(a, w, reg_s[v])
-            for v in unroll(NV):
-                store(row, i + v * LANES, reg_s[v])
+                    reg_s[v] = splat(0.0, LANES)
+                for t in range(y_taps):
+                    w = broadcast(y_weights, y * y_taps + t, LANES)
+                    for v in unroll(NV):
+                        a = load_u8(x, (y_first[y] + t) * pitch + i + v * LANES, LANES)
+                        reg_s[v] = fma(a, w, reg_s[v])
+                for v in unroll(NV):
+                    for q in unroll(LANES // 4):
+                        at = ROWS * (i + v * LANES + 4 * q) + 4 * r
+                        store(rows, at, part(reg_s[v], 4 * q, 4))
         for i in range(wide, span, 4):
-            s4 = splat(0.0, 4)
-            for t in range(y_taps):
-                w4 = broadcast(y_weights, y * y_taps + t, 4)
-                s4 = fma(load_u8(x, top + t * pitch + i, 4), w4, s4)
-            store(row, i, s4)
+            for r in range(ROWS):
+                y = min(first + r, height - 1)
+                s4 = splat(0.0, 4)
+                for t in range(y_taps):
+                    w4 = broadcast(y_weights, y * y_taps + t, 4)
+                    s4 = fma(load_u8(x, (y_first[y] + t) * pitch + i, 4), w4, s4)
+                store(rows, ROWS * i + 4 * r, s4)
         for i in range(width):
-            left = x_first[i]
-            p4 = splat(0.0, 4)
+            p = splat(0.0, 4 * ROWS)
             for t in range(x_taps):
-                p4 = fma(load(row, left + 4 * t, 4), broadcast(x_weights, i * x_taps + t, 4), p4)
-            store(result, 3 * i, p4)
-        for i in range(0, values, LANES):
-            r = at_most(at_least(load(result, i, LANES), 0.0), 255.0)
-            store_u8(out, y * values + i, r)
+                w = broadcast(x_weights, i * x_taps + t, 4 * ROWS)
+                p = fma(load(rows, ROWS * (x_first[i] + 4 * t), 4 * ROWS), w, p)
+            for r in unroll(ROWS):
+                store(result, r * result_row + 3 * i, part(p, 4 * r, 4))
+        for r in range(ROWS):
+            y = min(first + r, height - 1)
+            for i in range(0, values, LANES):
+                c = load(result, r * result_row + i, LANES)
+                store_u8(out, y * values + i, at_most(at_least(c, 0.0), 255.0))
 
 
 @functools.lru_cache(maxsize=512)
@@ -110,7 +134,7 @@ def coefficients(size, start, stop, count):
 
 def resize_kernel():
     """The kernel of :func:`resize`."""
-    return u8_resize(NV=4, LANES=_target.lanes())
+    return u8_resize(NV=4, LANES=_target.lanes(), ROWS=ROWS)
 
 
 def resize(pixels, box, size):
@@ -138,16 +162,18 @@ def resize(pixels, box, size):
     y_first, y_weights = coefficients(height, top, bottom, size[1])
     begin = int(x_first[0])
     span = 4 * (int(x_first[-1]) + x_weights.shape[1] - begin)
-    scratch = np.empty(span + 3 * size[0] + 2 * SLACK, np.float32)
-    out = np.empty(3 * size[0] * size[1] + SLACK, np.uint8)
+    values = 3 * size[0]
+    rows = _aligned(ROWS * span)
+    result = np.empty(ROWS * (values + SLACK), np.float32)
+    out = np.empty(values * size[1] + SLACK, np.uint8)
     offsets = (x_first - begin) * 4
     Entry(
         resize_kernel(),
         [
             address_of(out),
             address_of(pixels) + 4 * begin,
-            address_of(scratch),
-            address_of(scratch) + 4 * (span + SLACK),
+            address_of(rows),
+            address_of(result),
             size[1],
             size[0],
             4 * width,
@@ -158,6 +184,14 @@ def resize(pixels, box, size):
             address_of(offsets),
             address_of(x_weights),
             x_weights.shape[1],
+            values + SLACK,
         ],
     )()
-    return out[: 3 * size[0] * size[1]].reshape(size[1], size[0], 3)
+    return out[: values * size[1]].reshape(size[1], size[0], 3)
+
+
+def _aligned(count):
+    """So many float32, undefined, from the start of a cache line on."""
+    room = np.empty(count + 16, np.float32)
+    first = -address_of(room) // 4 % 16
+    return room[first : first + count]
