@@ -94,12 +94,12 @@ def tensor(array, key: str, *legacy) -> Call:
     return view(stored, array.shape, strides)
 
 
-def torch_zip(checkpoint, storages: dict[str, bytes], root="archive", **options) -> bytes:
+def torch_zip(checkpoint, storages: dict[str, bytes], order=b"little") -> bytes:
     """Return a checkpoint as PyTorch writes it; `checkpoint` may be a pickle already."""
     pickle = checkpoint if isinstance(checkpoint, bytes) else pickled(checkpoint)
-    entries = {"data.pkl": pickle, "byteorder": b"little", "version": b"3\n"}
+    entries = {"data.pkl": pickle, "byteorder": order, "version": b"3\n"}
     entries |= {f"data/{key}": data for key, data in storages.items()}
-    return zipped({f"{root}/{name}": data for name, data in entries.items()}, **options)
+    return zipped({f"archive/{name}": data for name, data in entries.items()})
 
 
 def zipped(entries: dict[str, bytes], method=zipfile.ZIP_STORED) -> bytes:

@@ -107,14 +107,14 @@ class Contents(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def check_shape(name, shape):
-    """Raise Refusal unless a tensor's shape is a sequence of numbers from 0 up."""
+def check_shape(what: str, shape) -> None:
+    """Raise Refusal unless a shape is a sequence of not too many numbers from 0 up."""
     if len(shape) > DIMENSIONS:
-        raise Refusal(f"tensor {shown(name)} has {len(shape)} dimensions")
+        raise Refusal(f"{what} has {len(shape)} dimensions")
     if not all(type(side) is int and side >= 0 for side in shape):
-        raise Refusal(f"tensor {shown(name)} has sides that are no sizes: {shown(tuple(shape))}")
+        raise Refusal(f"{what} has {shown(tuple(shape))} where sizes should be")
     if math.prod(side or 1 for side in shape) > _MOST_ELEMENTS:
-        raise Refusal(f"tensor {shown(name)} of {shown(tuple(shape))} is too large for any memory")
+        raise Refusal(f"{what} of {shown(tuple(shape))} is too large for any memory")
 
 
 def shown(value) -> str:
@@ -127,5 +127,5 @@ def shown(value) -> str:
         return repr(value)
     if type(value) in (list, tuple):
         plain = (shown(v) if type(v) in (int, str) else type(v).__name__ for v in value[:6])
-        return f"({', '.join(plain)}{', ...' * (len(value) > 6)})"
+        return f"({', '.join(plain)}{', ...' * (len(value) > 6)}{',' * (len(value) == 1)})"
     return f"a {type(value).__name__}"

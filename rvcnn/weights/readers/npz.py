@@ -10,11 +10,12 @@ from .archive import MAGIC, Archive
 
 SUFFIX = ".npy"
 _LONGEST_HEADER = 16 << 10
+_LONGEST_SIDE = 18  # digits
 _NAMES = {dtype.str[1:]: name for name, dtype in DTYPES.items() if name != "BF16"}
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
 _HEADER = re.compile(
     r"\{'descr': '([<>|])([A-Za-z]\d*)', 'fortran_order': (True|False), "
-    r"'shape': \(((?:\d{1,18},? ?)*)\), \} *\n"
+    r"'shape': \(([0-9, ]*)\), \} *\n"
 )
 
 
@@ -50,8 +51,10 @@ def _array(archive, name, key):
         raise Refusal(f"array {shown(key)} holds Python objects, which rvcnn never unpickles")
     if kind not in _NAMES:
         raise Refusal(f"array {shown(key)} has dtype {order}{kind}")
-    shape = tuple(int(side) for side in re.findall(r"\d+", sides))
-    check_shape(key, shape)
+    if not all(len(side) <= _LONGEST_SIDE for side in re.findall("[0-9]+", sides)):
+        raise Refusal(f"array {shown(key)} is too large for any memory")
+    shape = tuple(int(side) for side in re.findall("[0-9]+", sides))
+    check_shape(f"array {shown(key)}", shape)
     strides = tuple(math.prod(shape[:i]) for i in range(len(shape))) if fortran == "True" else None
     data = functools.partial(_data, archive, name, start)
     stored = Stored(_NAMES[kind], shape, data, 0, strides, order.replace("|", "<"))

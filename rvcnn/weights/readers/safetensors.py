@@ -65,8 +65,8 @@ def _check(name, tensor):
     shape, offsets = tensor["shape"], tensor["data_offsets"]
     if type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
         raise Refusal(f"the header's {shown(name)} is no tensor")
-    check_shape(name, shape)
-    check_shape(name, offsets)
+    check_shape(f"tensor {shown(name)}", shape)
+    check_shape(f"the place of tensor {shown(name)}", offsets)
     if tensor["dtype"] not in DTYPES:
         raise Refusal(f"tensor {shown(name)} has dtype {shown(tensor['dtype'])}")
     needed = math.prod(shape) * DTYPES[tensor["dtype"]].itemsize

@@ -88,8 +88,8 @@ def _tensor(arguments: tuple) -> Tensor:
 
 def _check_view(storage, offset, shape, strides):
     """Raise Refusal unless a view lies within its storage and has no more elements than it."""
-    check_shape("of the checkpoint", shape)
-    check_shape("of the checkpoint", strides)
+    check_shape("a tensor", shape)
+    check_shape("a tensor's strides", strides)
     if len(shape) != len(strides) or offset < 0:
         raise Refusal(f"a tensor of {shape} with strides {strides} from {offset}")
     size, last = 1, offset

@@ -28,7 +28,7 @@ _EMPTY = {b"}": dict, b"]": list, b")": tuple, b"\x8f": list}
 _TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
 _PUTS = {b"q": 1, b"r": 4}
 _GETS = {b"h": 1, b"j": 4}
-_CALLS = {b"\x81": "NEWOBJ", b"\x92": "NEWOBJ_EX", b"o": "OBJ", b"i": "INST"}
+_CALLS = {b"\x81": "NEWOBJ", b"\x92": "NEWOBJ_EX", b"o": "OBJ"}
 _EXTENSIONS = {b"\x82", b"\x83", b"\x84"}
 _MOST_COPIED = 1 << 17  # items that calls are handed: a file of a few bytes could ask for anything
 _KEYS = (str, int, float, bool, bytes, type(None))
@@ -108,7 +108,7 @@ class Unpickler:
         elif code in _GETS:
             self._push(self._remembered(self._number(_GETS[code])))
         elif code in _CALLS:
-            raise Refusal(f"a pickle that makes objects ({_CALLS[code]}): {self._asked(code)}")
+            raise Refusal(f"a pickle that makes objects ({_CALLS[code]}); nothing of it was run")
         elif code in _EXTENSIONS:
             raise Refusal("a pickle that names things by number (copyreg extensions)")
         elif code in _OPERATIONS:
@@ -216,6 +216,10 @@ class Unpickler:
         module = self._line()
         self._push(self._find(module, self._line()))
 
+    def _inst(self) -> None:
+        self._global()
+        raise Refusal("a pickle that makes objects (INST); nothing of it was run")
+
     def _stack_global(self) -> None:
         self._push(self._find(*self._pop_last(2)))
 
@@ -226,12 +230,6 @@ class Unpickler:
                 "containers only; nothing of the file was run. Save the model's state_dict() alone"
             )
         return self._known[module, name]
-
-    def _asked(self, code: bytes) -> str:
-        """What an operation that makes objects would make, where it says so itself."""
-        if code == b"i":
-            return shown(f"{self._line()}.{self._line()}")
-        return "rvcnn reads tensors and plain containers only; nothing of the file was run"
 
     def _reduce(self) -> None:
         function, arguments = self._pop_last(2)
@@ -265,6 +263,7 @@ _OPERATIONS = {
     b"s": Unpickler._setitem,
     b"u": Unpickler._setitems,
     b"c": Unpickler._global,
+    b"i": Unpickler._inst,
     b"\x93": Unpickler._stack_global,
     b"R": Unpickler._reduce,
     b"b": Unpickler._build,
