@@ -15,7 +15,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from . import _target
-from ._simd import Vector, _address, _call, _llvm, _splat
+from ._simd import Vector, _address, _call, _llvm, _splat, _vectors
 
 _BYTE, _SHORT, _INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 GROUP = _target.dot().group
@@ -90,6 +90,19 @@ def load_s32(typingctx, pointer, offset, lanes):
     return result(pointer, types.int64, lanes), codegen
 
 
+@intrinsic(prefer_literal=True)
+def load_u8_s32(typingctx, pointer, offset, lanes):
+    """``lanes`` uint8 values from ``pointer[offset]`` on, as int32."""
+    result = Integers(lanes.literal_value)
+
+    def codegen(context, builder, sig, args):
+        value = builder.load(_address(builder, args[0], args[1], result.lanes))
+        value.align = 1
+        return builder.zext(value, ir.VectorType(_INT, result.lanes))
+
+    return result(pointer, types.int64, lanes), codegen
+
+
 @intrinsic
 def store_s32(typingctx, pointer, offset, vector):
     """Write all lanes to ``pointer[offset]`` on."""
@@ -137,6 +150,36 @@ def broadcast_group_u8(typingctx, pointer, offset, lanes):
         return builder.bitcast(vector, ir.VectorType(_BYTE, result.lanes * GROUP))
 
     return result(pointer, types.int64, lanes), codegen
+
+
+@intrinsic(prefer_literal=True)
+def empty_window(typingctx, lanes):
+    """Groups of zeros, to :func:`push_u8` bytes into."""
+    result = Groups(lanes.literal_value, False)
+
+    def codegen(context, builder, sig, args):
+        return ir.Constant(ir.VectorType(_BYTE, result.lanes * GROUP), [0] * result.lanes * GROUP)
+
+    return result(lanes), codegen
+
+
+@intrinsic
+def push_u8(typingctx, window, pointer, offset):
+    """Each group without its first byte, and with one from ``pointer[offset]`` on as its last."""
+
+    def codegen(context, builder, sig, args):
+        words = ir.VectorType(ir.IntType(8 * GROUP), window.lanes)
+        byte = builder.load(_address(builder, args[1], args[2], window.lanes))
+        byte.align = 1
+        operands = (
+            builder.zext(byte, words),
+            builder.bitcast(args[0], words),
+            ir.Constant(words, [8] * window.lanes),
+        )
+        name = f"llvm.fshr.v{window.lanes}i{8 * GROUP}"
+        return builder.bitcast(_call(builder, name, words, *operands), args[0].type)
+
+    return window(window, pointer, types.int64), codegen
 
 
 # --- arithmetic ---------------------------------------------------------------------------------
@@ -251,15 +294,33 @@ def sum_lanes_s32(typingctx, x):
 
 
 @intrinsic
-def store_u8_even(typingctx, pointer, offset, vector):
-    """Write lanes from 0 to 255 as uint8, rounded to the nearest, halves to even."""
+def clip(typingctx, x, low, high):
+    """``x`` within bounds; NaN becomes ``low``."""
+    kinds = (x, low, high)
 
     def codegen(context, builder, sig, args):
-        # Float32 values from 2**23 to 2**24 are integers: the sum's last byte is the result.
+        value, least, most = _vectors(context, builder, kinds, args, x.lanes)
+        value = builder.select(builder.fcmp_ordered(">", value, least), value, least)
+        beyond = builder.fcmp_ordered(">", value, most, flags=("nnan",))
+        return builder.select(beyond, most, value, flags=("nnan", "nsz"))
+
+    return x(*kinds), codegen
+
+
+@intrinsic
+def store_u8_even(typingctx, pointer, offset, vector, zero):
+    """Write ``vector + zero``, in lanes from 0 to 255, as uint8, rounded once, halves to even.
+
+    ``zero`` holds whole numbers from 0 to 255.
+    """
+
+    def codegen(context, builder, sig, args):
+        # Float32 values from 2**23 to 2**24 are whole: the last byte of the sum is the result.
         magic = ir.Constant(args[2].type, [12582912.0] * vector.lanes)
-        bits = builder.bitcast(builder.fadd(args[2], magic), ir.VectorType(_INT, vector.lanes))
+        total = builder.fadd(args[2], builder.fadd(args[3], magic))
+        bits = builder.bitcast(total, ir.VectorType(_INT, vector.lanes))
         narrow = builder.trunc(bits, ir.VectorType(_BYTE, vector.lanes))
         builder.store(narrow, _address(builder, args[0], args[1], vector.lanes)).align = 1
         return context.get_dummy_value()
 
-    return types.void(pointer, types.int64, vector), codegen
+    return types.void(pointer, types.int64, vector, vector), codegen

@@ -2,8 +2,9 @@
 
 A template is an ordinary Python function. Names given as constants are replaced by their values,
 ``for r in unroll(N)`` becomes N copies of its body, ``reg_c[r, v]`` becomes the variable
-``reg_c_0_1``, and an ``if`` whose test is constant keeps one branch. Named variables matter: LLVM
-keeps them in vector registers, whereas a tuple or an array of vectors stays in memory.
+``reg_c_0_1``, a name in capitals that is given a value is a constant from there on, and an ``if``
+whose test is constant keeps one branch. Named variables matter: LLVM keeps them in vector
+registers, whereas a tuple or an array of vectors stays in memory.
 """
 
 import ast
@@ -39,6 +40,13 @@ class _Unroller(ast.NodeTransformer):
                 body += new if isinstance(new, list) else [new]
         self.constants.pop(node.target.id, None)
         return body
+
+    def visit_Assign(self, node):
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id.isupper():
+            self.constants[target.id] = self._value(node.value)
+            return []
+        return self.generic_visit(node)
 
     def visit_If(self, node):
         try:

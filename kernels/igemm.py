@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _target
+from . import _target, _tiles
 from ._cover import overlapping
 from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
@@ -166,23 +166,12 @@ def keep_tiles(table):
 
 def row_tile(pixels):
     """Rows MR of the tiles for a map of so many pixels."""
-    return next(mr for mr in tiles() if mr <= pixels)
+    return _tiles.row_tile(tiles(), pixels)
 
 
 def column_tiles(channels, mr):
     """Pieces (start, count, NR, lanes) that cover the output channels."""
-    pieces, start = [], 0
-    for nr, lanes in tiles()[mr]:
-        count = (channels - start) // nr * nr
-        if count:
-            pieces.append((start, count, nr, lanes))
-            start += count
-    if start < channels:
-        if pieces and channels >= nr:
-            pieces.append((channels - nr, nr, nr, lanes))
-        else:
-            pieces.append((start, channels - start, 1, 1))
-    return pieces
+    return _tiles.column_tiles(tiles()[mr], channels)
 
 
 def pack(weights, mr):

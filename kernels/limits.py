@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from . import _target
-from ._jit import F32, Family, unroll
+from ._jit import F32, S8, S32, U8, Family, unroll
 from ._program import Call
 
 if TYPE_CHECKING:
+    from ._int import dot, load_groups_s8, load_groups_u8, load_s32, store_s32
     from ._simd import fma, load, splat, store
 
 CHAINS = (12, 24)
@@ -29,6 +30,19 @@ def f32_multiply_adds(out: F32, x: F32, rounds: int):
         store(out, i * LANES, reg_c[i])
 
 
+def u8_dots(out: S32, x: U8, w: S8, rounds: int):
+    """``rounds`` times ``c = c + x . w`` in each of CHAINS registers."""
+    a = load_groups_u8(x, 0, LANES)
+    b = load_groups_s8(w, 0, LANES)
+    for i in unroll(CHAINS):
+        reg_c[i] = load_s32(out, i * LANES, LANES)
+    for _ in range(rounds):
+        for i in unroll(CHAINS):
+            reg_c[i] = dot(reg_c[i], a, b)
+    for i in unroll(CHAINS):
+        store_s32(out, i * LANES, reg_c[i])
+
+
 def f32_read(out: F32, x: F32, values: int, rounds: int):
     """Sum ``values`` (a multiple of STREAMS * LANES) of ``x``, ``rounds`` times over."""
     for v in unroll(STREAMS):
@@ -46,6 +60,7 @@ def _family(template, pattern):
 
 
 _MULTIPLY_ADDS = _family(f32_multiply_adds, "f32_multiply_adds_{CHAINS}__v{LANES}")
+_DOTS = _family(u8_dots, "u8_dots_{CHAINS}x{GROUP}__v{LANES}")
 _READ = _family(f32_read, "f32_read_{STREAMS}__v{LANES}")
 
 
@@ -63,6 +78,23 @@ def multiply_adds(out, x, chains, rounds):
     rounds : int
     """
     return Call(_MULTIPLY_ADDS(CHAINS=chains, LANES=_target.lanes()), (out, x, rounds))
+
+
+def dots(out, x, w, chains, rounds):
+    """Call for ``rounds * chains`` dot products of bytes in whole registers.
+
+    Parameters
+    ----------
+    out : ndarray
+        (chains * lanes,) int32: what the sums start from and come to.
+    x, w : ndarray
+        (4 * lanes,) uint8 and int8.
+    chains : int
+        One of ``CHAINS``.
+    rounds : int
+    """
+    family = _DOTS(CHAINS=chains, LANES=_target.lanes(), GROUP=_target.dot().group)
+    return Call(family, (out, x, w, rounds))
 
 
 def read(out, x, rounds):

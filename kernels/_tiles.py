@@ -1,0 +1,26 @@
+"""Cover the output of a matrix product with tiles from a table.
+
+A table maps the rows of a tile to its widths, as (NR, lanes of a vector), the widest first.
+"""
+
+
+def row_tile(table, pixels):
+    """Rows of the tiles for so many pixels: a number that divides them, else the first to fit."""
+    fitting = [rows for rows in table if rows <= pixels]
+    return next((rows for rows in fitting if rows > 1 and pixels % rows == 0), fitting[0])
+
+
+def column_tiles(widths, channels):
+    """Pieces (start, count, NR, lanes) that cover the output channels."""
+    pieces, start = [], 0
+    for nr, lanes in widths:
+        count = (channels - start) // nr * nr
+        if count:
+            pieces.append((start, count, nr, lanes))
+            start += count
+    if start < channels:
+        if pieces and channels >= nr:
+            pieces.append((channels - nr, nr, nr, lanes))
+        else:
+            pieces.append((start, channels - start, 1, 1))
+    return pieces

@@ -1,0 +1,232 @@
+"""What an int8 network does besides convolutions, on bytes: each operation rounded on its own."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _cover
+from ._divide import Axis
+from ._jit import F32, U8, kernel
+from ._program import At, Call
+
+if TYPE_CHECKING:
+    from ._int import clip, load_u8_s32, store_u8_even, to_f32, zeros_s32
+    from ._simd import load, load_u8, splat, store
+
+_ROWS = Axis("rows", "", lambda v, y: {m: y * v[f"{m}_row"] for m in ("out", "x")})
+
+
+@kernel("u8_quantize__v{LANES}", lambda v: v["rows"] * v["length"], (_ROWS,), exact=True)
+def u8_quantize(
+    out: U8, x: F32, inverse: F32, zero: F32, rows: int, length: int, out_row: int, x_row: int
+):
+    """``clip(x * inverse[i] + zero[i], 0, 255)`` along rows, to even; NaN becomes 0."""
+    for i in range(0, length, LANES):
+        z = load(zero, i, LANES)
+        m = load(inverse, i, LANES)
+        low = 0.0 - z
+        high = 255.0 - z
+        for y in range(rows):
+            v = clip(load(x, y * x_row + i, LANES) * m, low, high)
+            store_u8_even(out, y * out_row + i, v, z)
+
+
+@kernel("u8_dequantize__v{LANES}", lambda v: v["rows"] * v["length"], (_ROWS,), exact=True)
+def u8_dequantize(
+    out: F32, x: U8, scale: F32, zero: F32, rows: int, length: int, out_row: int, x_row: int
+):
+    """``(x - zero[i]) * scale[i]`` along rows."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            v = load_u8(x, y * x_row + i, LANES) - load(zero, i, LANES)
+            store(out, y * out_row + i, v * load(scale, i, LANES))
+
+
+@kernel(
+    "u8_global_avg_pool__v{LANES}",
+    lambda v: v["rows"] * v["pixels"] * v["channels"],
+    (Axis("channels", "LANES", lambda v, c: dict.fromkeys(("out", "x", "scale", "zero"), c)),),
+    exact=True,
+)
+def u8_global_avg_pool(
+    out: F32,
+    x: U8,
+    scale: F32,
+    zero: F32,
+    rows: int,
+    pixels: int,
+    channels: int,
+    x_row: int,
+    x_step: int,
+):
+    """Real mean of each channel: of exact sums of up to 2**23 pixels."""
+    for c in range(0, channels, LANES):
+        even = zeros_s32(LANES)
+        odd = zeros_s32(LANES)
+        for y in range(rows):
+            for p in range(0, pixels - 1, 2):
+                even = even + load_u8_s32(x, y * x_row + p * x_step + c, LANES)
+                odd = odd + load_u8_s32(x, y * x_row + (p + 1) * x_step + c, LANES)
+            if pixels % 2:
+                even = even + load_u8_s32(x, y * x_row + (pixels - 1) * x_step + c, LANES)
+        mean = to_f32(even + odd) / splat(rows * pixels, LANES)
+        store(out, c, (mean - load(zero, c, LANES)) * load(scale, c, LANES))
+
+
+@kernel(
+    "u8_scale__v{LANES}",
+    lambda v: v["rows"] * v["pixels"] * v["channels"],
+    (_ROWS,),
+    exact=True,
+)
+def u8_scale(
+    out: U8,
+    x: U8,
+    factor: F32,
+    ratio: F32,
+    x_zero: F32,
+    out_zero: F32,
+    rows: int,
+    pixels: int,
+    channels: int,
+    out_row: int,
+    out_step: int,
+    x_row: int,
+    x_step: int,
+):
+    """``(x - x_zero[c]) * (factor[c] * ratio[c]) + out_zero[c]`` over pixels, as bytes."""
+    for c in range(0, channels, LANES):
+        m = load(factor, c, LANES) * load(ratio, c, LANES)
+        before = load(x_zero, c, LANES)
+        z = load(out_zero, c, LANES)
+        low = 0.0 - z
+        high = 255.0 - z
+        for y in range(rows):
+            for p in range(pixels):
+                v = (load_u8(x, y * x_row + p * x_step + c, LANES) - before) * m
+                store_u8_even(out, y * out_row + p * out_step + c, clip(v, low, high), z)
+
+
+@kernel("u8_copy", lambda v: v["rows"] * v["length"] // 16, (_ROWS,))
+def u8_copy(out: U8, x: U8, rows: int, length: int, out_row: int, x_row: int):
+    """Copy ``rows`` rows of ``length`` bytes."""
+    for y in range(rows):
+        for i in range(length):
+            out[y * out_row + i] = x[y * x_row + i]
+
+
+@kernel("u8_fill_border")
+def u8_fill_border(
+    out: U8, pixel: U8, channels: int, before: int, rows: int, width: int, gap: int, after: int
+):
+    """Write ``pixel`` before, ``gap`` times after each of ``rows`` rows of ``width``, and after."""
+    at = 0
+    for y in range(-1, rows + 1):
+        count = before if y < 0 else gap if y < rows else after
+        for i in range(at, at + count * channels, channels):
+            for c in range(channels):
+                out[i + c] = pixel[c]
+        at += (count + (width if y < rows - 1 else 0)) * channels
+
+
+def _along(m, value):
+    """A number a channel, or one for all, for each value of a row of a map."""
+    return np.tile(np.broadcast_to(np.float32(value), m.channels), m.width)
+
+
+def _rows(family, out, x, *vectors):
+    along = [_along(x, v) for v in vectors]
+    return [
+        Call(
+            family(LANES=lanes),
+            (
+                out.at(c=start),
+                x.at(c=start),
+                *(At(v, start) for v in along),
+                x.height,
+                count,
+                out.row,
+                x.row,
+            ),
+        )
+        for start, count, lanes in _cover.exact(x.width * x.channels)
+    ]
+
+
+def quantize(out, x, scale, zero):
+    """Calls that quantise a map of dense rows; ``scale`` and ``zero`` are numbers or (C,).
+
+    ``x / scale`` is computed as ``x * (1 / scale)``, the reciprocal rounded to float32.
+    """
+    return _rows(u8_quantize, out, x, 1 / np.asarray(scale, np.float64), zero)
+
+
+def dequantize(out, x, scale, zero):
+    """Calls for the real values of a map of dense rows of bytes."""
+    return _rows(u8_dequantize, out, x, scale, zero)
+
+
+def global_avg_pool(out, x, scale, zero):
+    """Calls for the real mean of each channel of bytes; ``out`` is a (1, 1, C) map of float32."""
+    vectors = [_channels(x, v) for v in (scale, zero)]
+    return [
+        Call(
+            u8_global_avg_pool(LANES=lanes),
+            (
+                out.at(c=start),
+                x.at(c=start),
+                *(At(v, start) for v in vectors),
+                x.height,
+                x.width,
+                count,
+                x.row,
+                x.pixel,
+            ),
+        )
+        for start, count, lanes in _cover.vectors(x.channels)
+    ]
+
+
+def scale(out, x, factor, x_params, out_params):
+    """Calls for a map of bytes times real factors, one a channel.
+
+    Parameters
+    ----------
+    out, x : Map
+        (H, W, C) of uint8, not the same.
+    factor : At
+        Of C float32 values.
+    x_params, out_params : tuple
+        Scale and zero point, numbers or (C,).
+    """
+    (x_scale, x_zero), (out_scale, out_zero) = x_params, out_params
+    ratio = np.float64(x_scale) / out_scale
+    vectors = [_channels(x, v) for v in (ratio, x_zero, out_zero)]
+    return [
+        Call(
+            u8_scale(LANES=lanes),
+            (
+                out.at(c=start),
+                x.at(c=start),
+                At(factor.buffer, factor.offset + start),
+                *(At(v, start) for v in vectors),
+                x.height,
+                x.width,
+                count,
+                out.row,
+                out.pixel,
+                x.row,
+                x.pixel,
+            ),
+        )
+        for start, count, lanes in _cover.vectors(x.channels)
+    ]
+
+
+def _channels(m, value):
+    return np.ascontiguousarray(np.broadcast_to(value, m.channels), np.float32)
+
+
+def copy(out, x):
+    """Calls that copy a map of bytes with dense rows."""
+    return [Call(u8_copy(), (out.at(), x.at(), x.height, x.width * x.channels, out.row, x.row))]
