@@ -16,7 +16,7 @@ from .passes import optimise
 from .plan import Plan
 from .team import team_of
 from .threads import available_cpus
-from .weights import Weights, load_weights, random_weights
+from .weights import Weights, load_weights, random_weights, save_weights
 
 EMBEDDED = "mobilenetv3_small_rvcnn.safetensors"
 """The weights that come with the install."""
@@ -65,8 +65,8 @@ def create_model(
         One of :func:`list_models`; by default the one the weights file names. A configuration
         decides everything about the network by itself.
     weights : path-like, optional
-        A safetensors file; "random" for untrained weights. The embedded model's if neither name
-        nor weights are given.
+        A safetensors file, a PyTorch checkpoint or a NumPy archive; "random" for untrained
+        weights. The embedded model's if neither name nor weights are given.
     num_classes : int, optional
         Width of the classifier; 0 asks for embeddings. By default, what the file holds.
     padding : {"same", "symmetric"}, optional
@@ -106,16 +106,13 @@ def create_model(
     if isinstance(name, MobileNetConfig):
         padding = name.padding if padding is None else padding
         bn_eps = name.bn_eps if bn_eps is None else bn_eps
-    graph = _graph(architecture, file, num_classes, padding, bn_eps)
+    file = _as_asked(file, architecture, num_classes, padding, bn_eps, normalize)
+    graph = _graph(architecture, file)
     if untrained:
         file = random_weights(graph.parameters(), file.metadata, seed)
     file.check(graph.parameters())
     graph = graph.bind(file.tensors)
-    if normalize is None:
-        normalize = file.metadata.get("normalize") == "true"
-    return Model(
-        architecture, _with_head(graph, file, num_classes, normalize), graph, file, threads
-    )
+    return Model(architecture, _with_head(graph, file, num_classes), graph, file, threads)
 
 
 def _untrained(name, num_classes):
@@ -149,35 +146,49 @@ def _architecture(file, name) -> Architecture:
         )
     if name and stated and name != stated:
         raise WeightsError(f"{file.source} holds weights of {stated}, not of {name}")
-    name = file.setting("architecture", name)
+    name = name or file.setting("architecture")
     if name not in ARCHITECTURES:
         raise UsageError(f"unknown model {name!r}; there are {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
-def _graph(architecture, file, num_classes, padding, bn_eps) -> Graph:
+def _as_asked(file, architecture, num_classes, padding, bn_eps, normalize) -> Weights:
+    """The weights with metadata in which the explicit arguments have won."""
+    stated = file.metadata.get("num_classes")
+    if stated is not None and num_classes and num_classes != file.number("num_classes"):
+        raise WeightsError(f"{file.source} has {stated} classes, not {num_classes}")
+    asked = {
+        "architecture": architecture.name,
+        "num_classes": num_classes if stated is None else None,
+        "padding": padding,
+        "bn_eps": bn_eps,
+        "normalize": None if normalize is None else str(bool(normalize)).lower(),
+    }
+    given = {key: str(value) for key, value in asked.items() if value is not None}
+    return replace(file, metadata={**file.metadata, **given})
+
+
+def _graph(architecture, file) -> Graph:
     """The whole network the file holds: trunk and every head."""
-    stated = "num_classes" in file.metadata
-    classes = file.number("num_classes", None if stated else num_classes)
-    if num_classes and num_classes != classes:
-        raise WeightsError(f"{file.source} has {classes} classes, not {num_classes}")
     head = file.metadata.get("embedding") == "embed"
     return architecture.build(
-        padding=file.setting("padding", padding),
-        bn_eps=file.number("bn_eps", bn_eps, float),
-        num_classes=classes,
+        num_classes=file.number("num_classes"),
+        padding=file.setting("padding"),
+        bn_eps=file.number("bn_eps", kind=float),
         embedding_dim=file.number("embedding_dim") if head else 0,
         **architecture.options(file.metadata),
     )
 
 
-def _with_head(graph, file, num_classes, normalize) -> Graph:
+def _with_head(graph, file, num_classes) -> Graph:
     """What the model computes: logits, or the embedding the file names."""
     has_classes = any(n.name == CLASSIFIER for n in graph.nodes)
     if num_classes or (num_classes is None and has_classes):
         return graph.cut([CLASSIFIER])
     graph = graph.cut([file.setting("embedding")])
-    return graph.followed_by("normalized", L2Normalize()) if normalize else graph
+    if file.metadata.get("normalize") == "true":
+        return graph.followed_by("normalized", L2Normalize())
+    return graph
 
 
 class Model:
@@ -219,6 +230,17 @@ class Model:
             for key, shape in self.graph.parameters().items()
             if not key.endswith((".running_mean", ".running_var"))
         )
+
+    def save_weights(self, path):
+        """Write the weights as a safetensors file that says how to run them.
+
+        Parameters
+        ----------
+        path : path-like
+            Written whole or not at all.
+        """
+        metadata = {**self.weights.metadata, "key_layout": "torchvision"}
+        save_weights(path, self.weights.tensors, metadata)
 
     def __call__(self, x):
         """Logits or embeddings of normalised images.

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from rvcnn.errors import RvcnnError, UsageError, WeightsError
 from rvcnn.model import create_model
 from rvcnn.models import MobileNetConfig, mobilenetv3
-from rvcnn.weights import Weights, load_weights, random_weights
+from rvcnn.weights import Weights, load_weights, random_weights, save_weights
 
 EMBEDDED_FILE = str(files("rvcnn.data") / "mobilenetv3_small_rvcnn.safetensors")
 
@@ -345,3 +346,56 @@ def test_shapes_that_fit_no_architecture_say_nothing(tensors, save):
     assert load_weights(path).notes == ()
     with pytest.raises(WeightsError, match="does not say its 'architecture'"):
         create_model(weights=path)
+
+
+# --- saving -------------------------------------------------------------------------------------
+
+
+def test_saved_weights_run_as_the_model_they_came_from(tmp_path, tensors, save):
+    x = np.random.default_rng(0).standard_normal((1, 40, 33, 3)).astype(np.float32)
+    path = save(tensors, padding=None, bn_eps=None, architecture=None)
+    model = create_model(weights=path, padding="same", bn_eps=0.01, normalize=True)
+    model.save_weights(tmp_path / "saved.safetensors")
+    again = create_model(weights=tmp_path / "saved.safetensors")
+    assert again(x).tobytes() == model(x).tobytes()
+    stated = {"padding": "same", "bn_eps": "0.01", "normalize": "true", "num_classes": "0"}
+    assert stated.items() <= again.weights.metadata.items()
+
+
+def test_saved_bytes_depend_on_the_weights_alone(tmp_path):
+    for name, order in {"forth": list, "back": reversed}.items():
+        model = create_model("mobilenetv3_small", weights="random", num_classes=3)
+        mappings = (model.weights.tensors, model.weights.metadata)
+        turned = (dict(order(mapping.items())) for mapping in mappings)
+        save_weights(tmp_path / name, *turned)
+    assert (tmp_path / "forth").read_bytes() == (tmp_path / "back").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4", np.int8, np.bool_])
+def test_what_is_written_is_what_safetensors_reads(tmp_path, dtype):
+    array = np.arange(-3, 9).reshape(3, 4).astype(dtype)
+    odd = {"b": array.T, "a": array[:0], 'name with "quotes" é': array[1, 1]}
+    save_weights(tmp_path / "w.safetensors", odd, {"k": "välue\n"})
+    read = load_file(tmp_path / "w.safetensors")
+    assert read.keys() == odd.keys()
+    for key, want in odd.items():
+        assert read[key].shape == want.shape and (read[key] == want).all()
+        assert read[key].dtype == np.dtype(dtype).newbyteorder("=")
+    with safe_open(tmp_path / "w.safetensors", "np") as file:
+        assert file.metadata() == {"k": "välue\n"}
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    import rvcnn.paths
+
+    path = tmp_path / "w.safetensors"
+    save_weights(path, {"a": np.ones(3, np.float32)}, {})
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rvcnn.paths.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_weights(path, {"a": np.zeros(9, np.float32)}, {})
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

@@ -19,6 +19,12 @@ def limit_memory():
     except ImportError:  # Windows
         return
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
+    if sys.platform == "linux":
+        try:
+            bytearray(LIMIT)
+        except MemoryError:
+            return
+        sys.exit("the limit on memory does not hold")
 
 
 def main(folder):

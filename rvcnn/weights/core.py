@@ -30,10 +30,8 @@ class Weights:
     sha256: str
     notes: tuple[str, ...] = ()
 
-    def setting(self, key, given=None):
-        """An explicit argument, else the metadata's value, else an error that names the key."""
-        if given is not None:
-            return given
+    def setting(self, key):
+        """The metadata's value, or an error that names the key."""
         if key in self.metadata:
             return self.metadata[key]
         raise WeightsError(
@@ -41,9 +39,9 @@ class Weights:
             "file's metadata with `rvcnn weights import`"
         )
 
-    def number(self, key, given=None, kind=int):
+    def number(self, key, kind=int):
         """As :meth:`setting`, as a number that is not negative."""
-        value = self.setting(key, given)
+        value = self.setting(key)
         try:
             number = kind(value)
         except ValueError:

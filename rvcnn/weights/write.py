@@ -46,5 +46,5 @@ def save_weights(path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str,
 
 
 def _little_endian(array):
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
