@@ -24,7 +24,7 @@ from rvcnn.bench import PIXELS, Layer, layers
 from rvcnn.kernels import Program, lanes, target
 from rvcnn.passes import optimise
 from rvcnn.peak import Peak, ReadBandwidth, timed
-from rvcnn.plan import ARENA, IMAGE, Plan
+from rvcnn.plan import IMAGE, Plan
 
 MANY_ROWS = 49
 """Rows from which a product is limited by arithmetic: the smallest maps are 7 x 7."""
@@ -99,7 +99,7 @@ class Bench:
 
     def sampler(self, case: Case) -> Callable[[], float]:
         """What measures seconds of one run of a layer: many runs in one program."""
-        buffers = {ARENA: self._workspace.arena, IMAGE: self._image}
+        buffers = self._workspace.buffers | {IMAGE: self._image}
         once = Program(case.layer.calls, buffers)
         taken = min(timed(once) for _ in range(5))
         repeats = max(1, min(1000, round(SAMPLE_SECONDS / taken)))

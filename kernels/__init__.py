@@ -25,15 +25,18 @@ from .functional import (
     scale_shift,
     squeeze_excite,
 )
+from .requantise import FUSED_U8, Store
 
 __all__ = [
     "BARRIER",
     "FAMILIES",
     "FUSED",
+    "FUSED_U8",
     "At",
     "Call",
     "Map",
     "Program",
+    "Store",
     "Window",
     "activation",
     "add",

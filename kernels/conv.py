@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import igemm
+from . import dwconv_u8, igemm, igemm_u8
 from ._program import BARRIER
 from .activation import FUSED
 from .dwconv import depthwise
@@ -104,6 +104,52 @@ def _grouped(out, first, weights, bias, window, groups, activation, residual):
             offsets,
             length,
             activation,
+            residual and _channels(residual, mine),
+        )
+    return calls
+
+
+def quantized_convolution(out, x, weights, store, window, groups=1, residual=None):
+    """Calls for a convolution of bytes.
+
+    Parameters
+    ----------
+    out : Map
+        (H', W', N) of uint8, or float32 where ``store.real``.
+    x : Map
+        (H, W, C) of uint8 that carries a border of what stands for zero, of at least
+        ``window.padding``, and may be read a few bytes beyond its end.
+    weights : ndarray
+        (N, C / groups, KH, KW) int8.
+    store : Store
+        What becomes of the sums.
+    window : Window
+    groups : int
+    residual : Map, optional
+        (H', W', N) of float32, added to real results.
+
+    Returns
+    -------
+    list of Call
+        They hold the packed weights.
+    """
+    (top, _), (left, _) = window.padding
+    first = x._replace(offset=x.offset - top * x.row - left * x.pixel)
+    if is_depthwise(weights, window, groups) and not store.real:
+        return dwconv_u8.depthwise(out, first, window.stride[0], weights[:, 0], store)
+    offsets, length = _segments(first, window, groups)
+    inputs, outputs = first.channels // groups, out.channels // groups
+    calls = []
+    for g in range(groups):
+        mine = slice(g * outputs, (g + 1) * outputs)
+        rows = weights[mine].transpose(0, 2, 3, 1).reshape(outputs, len(offsets), length)
+        calls += igemm_u8.products(
+            _channels(out, mine),
+            _channels(first, slice(g * inputs, (g + 1) * inputs)),
+            window.stride,
+            rows,
+            store.of_channels(mine),
+            offsets,
             residual and _channels(residual, mine),
         )
     return calls

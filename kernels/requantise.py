@@ -5,7 +5,7 @@
 operation is rounded to float32 on its own, in the kernels as in NumPy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,6 +88,11 @@ class Store:
             GATE if activation == "hard_swish" else NONE,
             out is None,
         )
+
+    def of_channels(self, mine):
+        """The same for a slice of the channels."""
+        arrays = {name: getattr(self, name)[mine] for name in ("bias", *STORED)}
+        return replace(self, **arrays)
 
     def sums_from(self, weights):
         """(N,) int32: the bias, and what the target's dot products leave out of the weights."""

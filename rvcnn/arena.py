@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-ALIGNMENT = 16
-"""Elements: 64 bytes of float32, a cache line."""
+ALIGNMENT = 64
+"""Bytes: a cache line."""
 
 
 class Lifetime(NamedTuple):
-    """A buffer's size in elements, and the first and last step that touch it."""
+    """A buffer's size in bytes, and the first and last step that touch it."""
 
     size: int
     first: int

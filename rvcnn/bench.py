@@ -12,7 +12,7 @@ from .kernels import BARRIER, Call, Program
 from .ops.base import Shape
 from .passes import optimise
 from .peak import Peak, timed
-from .plan import ARENA, IMAGE, Plan
+from .plan import IMAGE, Plan
 from .team import team_of
 
 PIXELS = (np.full(3, 2 / 255, np.float32), np.full(3, -1, np.float32))
@@ -112,7 +112,7 @@ class LayerClock:
 
     def __init__(self, plan, layers, image):
         self._workspace = plan.workspace()
-        buffers = {ARENA: self._workspace.arena, IMAGE: np.ascontiguousarray(image)}
+        buffers = self._workspace.buffers | {IMAGE: np.ascontiguousarray(image)}
         self.programs = [Program(layer.calls, buffers) for layer in layers]
         self._nothing = Program([], buffers)
 

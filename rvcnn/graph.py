@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,12 +34,29 @@ class Node:
     params: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+class Stored(NamedTuple):
+    """How a map of bytes holds real values: ``(q - zero) * scale``, numbers or one a channel."""
+
+    scale: np.ndarray
+    zero: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in topological order, and the names of those whose results are wanted."""
+    """Nodes in topological order.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+    outputs : tuple of str
+        Names of those whose results are wanted.
+    stored : mapping of str to Stored
+        Maps that are held as uint8; the others are float32.
+    """
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    stored: Mapping[str, Stored] = field(default_factory=dict)
 
     def shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """Shape (H, W, C) of every node's result.
@@ -88,7 +106,7 @@ class Graph:
             if node.name in needed:
                 needed.update(node.inputs)
                 kept.append(node)
-        return Graph(tuple(reversed(kept)), names)
+        return replace(self, nodes=tuple(reversed(kept)), outputs=names)
 
     def _layer(self, name):
         for node in reversed(self.nodes):
@@ -100,7 +118,7 @@ class Graph:
     def followed_by(self, name, op: Op) -> "Graph":
         """One more layer after the only output, which it replaces."""
         node = Node(name, op, self.outputs)
-        return Graph((*self.nodes, node), (name,))
+        return replace(self, nodes=(*self.nodes, node), outputs=(name,))
 
     def consumers(self, name) -> list[Node]:
         """Nodes that read a node's result."""

@@ -10,11 +10,15 @@ import numpy as np
 from .arena import ALIGNMENT, Lifetime, arrange
 from .bands import banded, pays
 from .graph import INPUT, Graph, Node
-from .kernels import BARRIER, At, Call, Map, Program, divide, elementwise
+from .kernels import BARRIER, At, Call, Map, Program, divide, elementwise, elementwise_u8
 from .ops.base import NO_BORDER, Shape
 from .team import team_of
 
-ARENA, IMAGE = "arena", "image"
+ARENA, BYTES, IMAGE = "arena", "bytes", "image"
+"""Buffers of a plan: the arena as float32, the same as uint8, and what is run."""
+
+SLACK = 64
+"""Bytes after a map of bytes that a kernel may read."""
 
 
 class Step(NamedTuple):
@@ -33,24 +37,37 @@ class Step(NamedTuple):
 
 
 class Layout:
-    """How a map lies in the arena: dense rows, with a border of zeros where a reader wants one.
+    """How a map lies in the arena: dense rows, with a border where a reader wants one.
 
-    The border right of a row is the border left of the next, so one gap serves both.
+    The border right of a row is the border left of the next, so one gap serves both. It holds what
+    stands for zero.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W, C).
+    border : tuple
+        Pixels (above, below), (left, right).
+    stored : Stored, optional
+        How bytes hold its values; without it they are float32.
     """
 
-    def __init__(self, shape, border):
+    def __init__(self, shape, border, stored=None):
         self.height, self.width, self.channels = shape
         (self.top, self.bottom), (self.left, right) = border
         self.gap = max(self.left, right)
         self.row = (self.width + self.gap) * self.channels
         self.before = self.top * self.row + self.left * self.channels
-        self.size = self.before + (self.height + self.bottom) * self.row
+        self.length = self.before + (self.height + self.bottom) * self.row
+        self.stored = stored
+        self.itemsize = 1 if stored else 4
+        self.size = self.length * self.itemsize + (SLACK if stored else 0)
 
     def map(self, offset):
         """The map of a buffer at this offset of the arena."""
         return Map(
-            ARENA,
-            offset + self.before,
+            BYTES if self.stored else ARENA,
+            offset // self.itemsize + self.before,
             self.height,
             self.width,
             self.channels,
@@ -58,13 +75,18 @@ class Layout:
             self.channels,
         )
 
-    def zero_border(self, offset):
+    def border(self, offset):
         """Calls that write the border, if there is one."""
         if not (self.before or self.gap or self.bottom):
             return []
+        after = self.length - self.before - self.height * self.row
+        if self.stored:
+            zero = np.broadcast_to(np.rint(self.stored.zero), self.channels).astype(np.uint8)
+            before, after = self.before // self.channels, after // self.channels
+            sizes = (self.channels, before, self.height, self.width, self.gap, after)
+            return [Call(elementwise_u8.u8_fill_border(), (At(BYTES, offset), zero, *sizes))]
         length, gap = self.width * self.channels, self.gap * self.channels
-        after = self.size - self.before - self.height * self.row
-        args = (At(ARENA, offset), self.before, self.height, length, gap, after)
+        args = (At(ARENA, offset // 4), self.before, self.height, length, gap, after)
         return [Call(elementwise.f32_zero_border(), args)]
 
 
@@ -79,14 +101,15 @@ class Plan:
         (H, W, 3).
     pixels : tuple of ndarray, optional
         Scale and shift of each channel: the plan then takes uint8 pixels, and
-        ``pixel * scale + shift`` is the network's input. Without it, it takes float32.
+        ``pixel * scale + shift`` is the network's input. Without it, it takes float32. A graph
+        whose input is stored as bytes takes those pixels as they are.
 
     Attributes
     ----------
     steps : tuple of Step
         The input's conversion, then one step a node.
     arena_size : int
-        float32 elements of one workspace.
+        Bytes of one workspace.
     outputs : list of Map
         Where each of the graph's outputs lies in the arena.
     """
@@ -99,16 +122,12 @@ class Plan:
         offsets, self.arena_size = arrange(self._lifetimes(graph, layouts))
         maps = {name: layout.map(offsets[name]) for name, layout in layouts.items()}
         image = Map(IMAGE, 0, *self.input_shape, np.prod(self.input_shape[1:]), input_shape[2])
-        if pixels is None:
-            load = elementwise.copy(maps[INPUT], image)
-        else:
-            load = elementwise.normalise_u8(maps[INPUT], image, *pixels)
-        steps = [Step(None, load)]
+        steps = [Step(None, _load(maps[INPUT], image, pixels, graph.stored.get(INPUT)))]
         for node in graph.nodes:
             inputs = (maps[i] for i in node.inputs)
             steps.append(Step(node, node.op.lower(node.params, maps[node.name], *inputs)))
         for step, name in zip(steps, layouts, strict=True):
-            step.calls[:0] = layouts[name].zero_border(offsets[name])
+            step.calls[:0] = layouts[name].border(offsets[name])
         self.steps = tuple(steps)
         self.outputs = [maps[name] for name in graph.outputs]
         self._idle = {}
@@ -123,7 +142,10 @@ class Plan:
                 tuple(map(max, mine, yours))
                 for mine, yours in zip(borders[first], wanted, strict=True)
             )
-        return {name: Layout(self.shapes[name], borders[name]) for name in self.shapes}
+        return {
+            name: Layout(shape, borders[name], graph.stored.get(name))
+            for name, shape in self.shapes.items()
+        }
 
     def _lifetimes(self, graph, layouts):
         """From the step that writes a map to the last that reads it; outputs live to the end."""
@@ -172,7 +194,7 @@ class Plan:
         Returns
         -------
         list of ndarray
-            A float32 (H, W, C) copy of each output.
+            An (H, W, C) copy of each output: float32, or uint8 where it is stored so.
         """
         idle = self._idle.setdefault(threads, deque())
         try:
@@ -182,6 +204,17 @@ class Plan:
         results = workspace.run(image)
         idle.append(workspace)
         return results
+
+
+def _load(out, image, pixels, stored):
+    """Calls that bring what is run into the input's map."""
+    if stored:
+        if pixels is None:
+            return elementwise_u8.quantize(out, image, *stored)
+        return elementwise_u8.copy(out, image)
+    if pixels is None:
+        return elementwise.copy(out, image)
+    return elementwise.normalise_u8(out, image, *pixels)
 
 
 def _stages(calls):
@@ -205,11 +238,12 @@ class Workspace:
     """The memory of one run: the arena and the program that points into it."""
 
     def __init__(self, plan, threads=1):
-        block = np.empty(plan.arena_size + ALIGNMENT, np.float32)
-        start = -(block.__array_interface__["data"][0] // 4) % ALIGNMENT
-        self.arena = block[start : start + plan.arena_size]
+        block = np.empty(plan.arena_size + ALIGNMENT, np.uint8)
+        start = -block.__array_interface__["data"][0] % ALIGNMENT
+        block = block[start : start + plan.arena_size]
+        self.buffers = {ARENA: block.view(np.float32), BYTES: block}
         self._plan = plan
-        self._program = Program(plan.calls(threads), {ARENA: self.arena})
+        self._program = Program(plan.calls(threads), self.buffers)
         if threads == 1:
             self._start = self._program.run
         else:
@@ -229,9 +263,11 @@ class Workspace:
         return [self._read(m) for m in plan.outputs]
 
     def _read(self, m):
+        buffer = self.buffers[m.buffer]
+        steps = (m.row, m.pixel, 1)
         rows = np.lib.stride_tricks.as_strided(
-            self.arena[m.offset :],
+            buffer[m.offset :],
             (m.height, m.width, m.channels),
-            (m.row * 4, m.pixel * 4, 4),
+            [step * buffer.itemsize for step in steps],
         )
         return rows.copy()

@@ -58,16 +58,16 @@ def test_nothing_takes_no_memory():
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_a_chain_needs_two_buffers(count):
     """Layer after layer, each reads its predecessor's map alone."""
-    chain = {i: Lifetime(160, i, i + 1) for i in range(count)}
-    assert arrange(chain)[1] == 320
+    chain = {i: Lifetime(640, i, i + 1) for i in range(count)}
+    assert arrange(chain)[1] == 1280
 
 
 def test_a_buffer_takes_the_place_of_one_that_is_gone():
     buffers = {
-        "low": Lifetime(160, 0, 3),
-        "gone": Lifetime(320, 0, 1),
-        "high": Lifetime(160, 1, 3),
-        "late": Lifetime(48, 2, 3),
+        "low": Lifetime(640, 0, 3),
+        "gone": Lifetime(1280, 0, 1),
+        "high": Lifetime(640, 1, 3),
+        "late": Lifetime(192, 2, 3),
     }
     offsets, total = arrange(buffers)
-    assert total == 640 and offsets["late"] + 48 <= 320
+    assert total == 2560 and offsets["late"] + 192 <= 1280

@@ -12,7 +12,7 @@ from rvcnn.errors import ShapeError
 from rvcnn.graph import INPUT
 from rvcnn.ops import Conv2d
 from rvcnn.passes import optimise
-from rvcnn.plan import Plan
+from rvcnn.plan import ARENA, Plan
 
 
 @st.composite
@@ -73,7 +73,7 @@ def test_a_large_map_in_bands_is_the_map_at_once(problem):
     results = []
     for each in (plan, in_order):
         workspace = each.workspace()
-        workspace.arena[:] = np.nan
+        workspace.buffers[ARENA][:] = np.nan
         results.append(workspace.run(x)[0])
     assert np.isfinite(results[0]).all() and results[0].tobytes() == results[1].tobytes()
 

@@ -18,7 +18,7 @@ from kernels_checks import EPS, assert_within
 from rvcnn.graph import INPUT
 from rvcnn.ops import Add, Conv2d
 from rvcnn.passes import optimise
-from rvcnn.plan import Plan
+from rvcnn.plan import ARENA, Plan
 
 SIZE = (64, 47, 3)
 
@@ -61,8 +61,8 @@ def test_every_layer_of_a_network(variant, size, padding, rewrite):
 def test_what_the_arena_held_before_does_not_matter(make, rewrite):
     plan, x = Plan(rewrite(make()), SIZE), image(2, *SIZE)
     clean, dirty = plan.workspace(), plan.workspace()
-    clean.arena[:] = 0
-    dirty.arena[:] = np.nan
+    clean.buffers[ARENA][:] = 0
+    dirty.buffers[ARENA][:] = np.nan
     want = clean.run(x)
     for run in range(2):  # the second finds the first one's remains
         for got, w in zip(dirty.run(x), want, strict=True):
@@ -81,7 +81,7 @@ def test_reused_memory_gives_what_memory_of_its_own_gives(make):
 
 def test_memory_is_reused(graph):
     plan = Plan(graph, (224, 224, 3))
-    sizes = [np.prod(shape) for shape in plan.shapes.values()]
+    sizes = [4 * np.prod(shape) for shape in plan.shapes.values()]
     largest = max(
         sizes[i] + sizes[i + 1] for i in range(len(sizes) - 1)
     )  # a layer's input and output must be there together

@@ -13,7 +13,7 @@ from graph_checks import bordered, calls_of, image, network
 
 from rvcnn.kernels import BARRIER, At, Map, Program, elementwise
 from rvcnn.passes import optimise
-from rvcnn.plan import Plan
+from rvcnn.plan import ARENA, Plan
 
 SIZE = (64, 47, 3)
 
@@ -125,7 +125,7 @@ def test_the_calls_of_a_stage_may_run_in_any_order(make, threads):
     rng = np.random.default_rng(threads)
     for _ in range(3):
         workspace = shuffled(plan, threads, rng).workspace()
-        workspace.arena[:] = np.nan
+        workspace.buffers[ARENA][:] = np.nan
         assert [r.tobytes() for r in workspace.run(x)] == want
 
 

@@ -4,16 +4,28 @@ from .base import Op, Shape
 from .conv import Conv2d, Linear
 from .elementwise import Activation, Add, BatchNorm, ScaleChannels
 from .pool import GlobalAvgPool, L2Normalize
+from .quantized import (
+    Dequantize,
+    Quantize,
+    QuantizedConv2d,
+    QuantizedGlobalAvgPool,
+    QuantizedScaleChannels,
+)
 
 __all__ = [
     "Activation",
     "Add",
     "BatchNorm",
     "Conv2d",
+    "Dequantize",
     "GlobalAvgPool",
     "L2Normalize",
     "Linear",
     "Op",
+    "Quantize",
+    "QuantizedConv2d",
+    "QuantizedGlobalAvgPool",
+    "QuantizedScaleChannels",
     "ScaleChannels",
     "Shape",
 ]

@@ -1,0 +1,78 @@
+"""Operations on bytes in NumPy, written to be obvious: what their kernels equal bit for bit.
+
+Sums are exact; what is done with them is float32, each operation rounded on its own. Maps are
+(H, W, C), channels last; scales and zero points are numbers or (C,) arrays.
+"""
+
+import numpy as np
+
+from .reference import _sides, conv2d
+
+
+def quantize(x, scale, zero):
+    """Bytes nearest to ``x / scale + zero``, halves to even; NaN becomes 0."""
+    inverse = np.float32(1 / np.asarray(scale, np.float64))
+    steps = np.nan_to_num(np.asarray(x, np.float32) * inverse, nan=-np.inf)
+    return _bytes(steps, np.float32(zero))
+
+
+def dequantize(q, scale, zero):
+    """``(q - zero) * scale`` in float32."""
+    return (q.astype(np.float32) - np.float32(zero)) * np.float32(scale)
+
+
+def quantized_conv2d(
+    x, weights, store, border=0, stride=1, padding=0, dilation=1, groups=1, residual=None
+):
+    """Convolve bytes with int8 weights.
+
+    Parameters
+    ----------
+    x : (H, W, C) uint8 array
+    weights : (N, KH, KW, C / groups) int8 array
+    store : Store
+        What becomes of the sums.
+    border : int or (C,) array
+        The bytes that stand for zero round the map.
+    residual : (H', W', N) float32 array, optional
+        Added to real results.
+
+    Returns
+    -------
+    (H', W', N) array
+        float32 where ``store.real``, else uint8.
+    """
+    sides = _sides(padding)
+    rows, columns = (size + sum(side) for size, side in zip(x.shape[:2], sides, strict=True))
+    padded = np.empty((rows, columns, x.shape[2]))
+    padded[:] = border
+    padded[sides[0][0] : rows - sides[0][1], sides[1][0] : columns - sides[1][1]] = x
+    sums = conv2d(padded, weights, store.bias, stride, 0, dilation, groups)
+    value = sums.astype(np.float32) * store.multiplier
+    if store.mode:
+        gate = np.clip(value * store.slope + np.float32(0.5), np.float32(0), np.float32(1))
+        value = value * gate
+    value = np.clip(value, store.low, store.high)
+    if not store.real:
+        return _bytes(value, store.zero)
+    return value if residual is None else value + residual
+
+
+def quantized_global_avg_pool(x, scale, zero):
+    """Real mean of each channel, float32."""
+    sums = x.sum((0, 1), dtype=np.int64).astype(np.float32)
+    mean = sums / np.float32(x.shape[0] * x.shape[1])
+    return (mean - np.float32(zero)) * np.float32(scale)
+
+
+def quantized_scale(x, factors, x_params, out_params):
+    """Bytes times real factors, one a channel, as bytes; parameters are (scale, zero)."""
+    (x_scale, x_zero), (out_scale, out_zero) = x_params, out_params
+    ratio = np.float32(np.float64(x_scale) / out_scale)
+    steps = (x.astype(np.float32) - np.float32(x_zero)) * (np.float32(factors) * ratio)
+    return _bytes(steps, np.float32(out_zero))
+
+
+def _bytes(steps, zero):
+    """Steps from the zero point, rounded once; float64 holds the sum exactly."""
+    return np.rint(np.clip(steps, -zero, 255 - zero) + np.float64(zero)).astype(np.uint8)

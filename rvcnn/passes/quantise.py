@@ -1,0 +1,148 @@
+"""Run a network's layers on bytes, as a quantisation says."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from rvcnn.graph import Graph, Node, Stored
+from rvcnn.kernels import FUSED_U8
+from rvcnn.ops import (
+    Activation,
+    Conv2d,
+    Dequantize,
+    GlobalAvgPool,
+    Linear,
+    Quantize,
+    QuantizedConv2d,
+    QuantizedGlobalAvgPool,
+    QuantizedScaleChannels,
+    ScaleChannels,
+)
+
+
+def quantise(graph: Graph, quantization) -> Graph:
+    """The optimised graph with its int8 layers.
+
+    Parameters
+    ----------
+    graph : Graph
+        After all other passes.
+    quantization : rvcnn.quantization.Quantization
+        What is held as bytes, and how.
+    """
+    rewrite = _Rewrite(quantization)
+    for node in graph.nodes:
+        rewrite.add(node)
+    return replace(graph, nodes=tuple(rewrite.nodes), stored=rewrite.stored)
+
+
+class _Rewrite:
+    """Nodes of the new graph so far, and which of their maps are bytes."""
+
+    def __init__(self, quantization):
+        self.given = quantization
+        self.nodes = []
+        self.stored = {
+            name: Stored(p.scale, p.zero_point)
+            for name, p in quantization.activations.items()
+            if name == "input"
+        }
+        self._copies = {}
+
+    def add(self, node):
+        """Append what computes a node of the float graph."""
+        first = node.inputs[0]
+        layer = isinstance(node.op, (Conv2d, Linear)) and node.name in self.given.weights
+        if layer and self._is_bytes(first):
+            self._convolution(node)
+        elif isinstance(node.op, GlobalAvgPool) and first in self.stored:
+            self._append(node, QuantizedGlobalAvgPool(), node.inputs, self._reads(first))
+        elif isinstance(node.op, ScaleChannels) and first in self.stored and self._keeps(node):
+            factors = self._real(node.inputs[1])
+            params = self._reads(first) | self._store(node)
+            self._append(node, QuantizedScaleChannels(), (first, factors), params)
+        else:
+            params = self._float_params(node) if layer else node.params
+            inputs = tuple(self._real(name) for name in node.inputs)
+            self.nodes.append(replace(node, inputs=inputs, params=params))
+
+    def _convolution(self, node):
+        op = _as_convolution(node.op)
+        x = self._bytes(node.inputs[0])
+        weights = self.given.weights[node.name]
+        params = self._reads(x) | {
+            "weight": weights.values.reshape(op.parameters()["weight"]),
+            "weight_scale": weights.scale,
+            "bias": self.given.biases[node.name],
+        }
+        fused = op.activation in FUSED_U8
+        if fused and not op.residual and self._keeps(node):
+            params |= self._store(node)
+        bare = replace(op, activation="identity") if not fused else op
+        inputs = (x, *(self._real(name) for name in node.inputs[1:]))
+        if fused:
+            self._append(node, QuantizedConv2d(bare), inputs, params)
+        else:
+            name = f"{node.name}.linear"
+            self.nodes.append(Node(name, QuantizedConv2d(bare), inputs, params))
+            self.nodes.append(Node(node.name, Activation(op.activation), (name,)))
+
+    def _append(self, node, op, inputs, params):
+        self.nodes.append(Node(node.name, op, inputs, params))
+
+    def _keeps(self, node):
+        """Whether a node's result is held as bytes."""
+        return node.name in self.given.activations and node.name not in self.given.float_maps
+
+    def _is_bytes(self, name):
+        return name in self.stored or name in self.given.activations
+
+    def _bytes(self, name):
+        """The map of bytes that holds a map: itself, or a copy."""
+        if name in self.stored:
+            return name
+        return self._copy(
+            name, f"{name}.bytes", Quantize(), lambda copy: self._store_as(copy, name)
+        )
+
+    def _real(self, name):
+        if name not in self.stored:
+            return name
+        return self._copy(name, f"{name}.real", Dequantize(), lambda copy: self._reads(name))
+
+    def _copy(self, name, copy, op, params):
+        if copy not in self._copies:
+            self._copies[copy] = True
+            self.nodes.append(Node(copy, op, (name,), params(copy)))
+        return copy
+
+    def _reads(self, name):
+        scale, zero = self.stored[name]
+        return {"in_scale": np.atleast_1d(scale), "in_zero": np.atleast_1d(zero)}
+
+    def _store(self, node):
+        return self._store_as(node.name, node.name)
+
+    def _store_as(self, name, params):
+        given = self.given.activations[params]
+        self.stored[name] = Stored(given.scale, given.zero_point)
+        return {
+            "out_scale": np.atleast_1d(given.scale),
+            "out_zero": np.atleast_1d(given.zero_point),
+        }
+
+    def _float_params(self, node):
+        weights = self.given.weights[node.name].dequantize()
+        shape = node.op.parameters()["weight"]
+        return {
+            **node.params,
+            "weight": weights.reshape(shape),
+            "bias": self.given.biases[node.name],
+        }
+
+
+def _as_convolution(op):
+    """A linear layer as a convolution of one pixel."""
+    if isinstance(op, Conv2d):
+        return replace(op, bias=True)
+    return Conv2d(op.in_features, op.out_features, bias=True, activation=op.activation)
