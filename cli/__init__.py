@@ -16,6 +16,7 @@ COMMANDS = (
     "info",
     "verify",
     "models",
+    "weights",
     "warmup",
     "bench",
     "doctor",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--weights",
     type=options.PATH,
     metavar="FILE",
-    help="A safetensors file; without it the model that comes with rvcnn, or -m with random ones.",
+    help="A weights file; without it the model that comes with rvcnn, or -m with random ones.",
 )
 @click.option(
     "--input-size",

@@ -33,6 +33,9 @@ def make_embedder(
     if folders is not None and engine.get("model") is None and engine.get("weights") is None:
         engine["weights"] = weights_of(folders)
     embedder = Embedder(**engine, max_megapixels=max_image_megapixels)
+    if not quiet:
+        for line in embedder.notes:
+            note(f"{engine['weights']}: {line}")
     compile_kernels(embedder, quiet)
     return embedder
 

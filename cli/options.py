@@ -59,7 +59,7 @@ engine = grouped(
         "--weights",
         type=PATH,
         metavar="FILE",
-        help="A safetensors file; without it, the model that comes with rvcnn.",
+        help="safetensors, a PyTorch checkpoint or .npz; by default, the model of the install.",
     ),
     precision=click.option(
         "--precision",

@@ -9,16 +9,25 @@ from rvcnn.cli.console import note
 if TYPE_CHECKING:
     from rvcnn.folder import Event
 
-LAYOUT = "{n_fmt}/{total_fmt} images |{bar}| {rate_fmt}, {remaining} left"
+IMAGES = {
+    "unit": "",
+    "bar_format": "{n_fmt}/{total_fmt} images |{bar}| {rate_fmt}, {remaining} left",
+}
+BYTES = {
+    "unit": "B",
+    "unit_scale": True,
+    "bar_format": "{n_fmt}/{total_fmt} |{bar}| {rate_fmt}, {remaining} left",
+}
 
 
 class Progress:
     """A bar on stderr that appears with the first count and makes way for notes."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, layout: dict = IMAGES) -> None:
         watched = sys.stderr is not None and sys.stderr.isatty()
         self._shown = watched and not quiet
         self._bar = None
+        self._layout = layout
 
     def __enter__(self) -> "Progress":
         return self
@@ -38,6 +47,12 @@ class Progress:
                 self.note(f"skipping {event.path}: {event.reason}")
                 self.advance(event.counted)
 
+    def reach(self, done: int, total: int | None) -> None:
+        """Show a count as it stands, of a total that may be unknown."""
+        if self._bar is None:
+            self.start(total or 0)
+        self.advance(done - self._bar.n if self._bar is not None else 0)
+
     def start(self, total: int) -> None:
         """Show a bar over `total` images, if anybody watches."""
         if self._shown and total:
@@ -47,10 +62,9 @@ class Progress:
             sized = os.get_terminal_size(sys.stderr.fileno()).columns > 0
             self._bar = tqdm(
                 total=total,
-                unit="",
                 file=sys.stderr,
                 leave=False,
-                bar_format=LAYOUT,
+                **self._layout,
                 ncols=None if sized else 79,
                 nrows=None if sized else 24,
                 dynamic_ncols=sized,

@@ -6,7 +6,7 @@ The functions here work on arrays; ``rvcnn.kernels.reference`` has each in plain
 from ._divide import cut, divide, rows_axis
 from ._jit import FAMILIES
 from ._program import BARRIER, At, Call, Map, Program, run
-from ._target import assembly, cache_dir, lanes, target
+from ._target import assembly, cache_dir, lanes, target, user_cache
 from .activation import FUSED
 from .conv import Window
 from .functional import (
@@ -60,4 +60,5 @@ __all__ = [
     "scale_shift",
     "squeeze_excite",
     "target",
+    "user_cache",
 ]

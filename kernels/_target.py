@@ -138,7 +138,8 @@ def dot():
     return Dot("pmaddwd", 2, ())
 
 
-def _user_cache():
+def user_cache():
+    """Folder of what rvcnn keeps for this user: ``RVCNN_CACHE_DIR``, or the system's own place."""
     if "RVCNN_CACHE_DIR" in os.environ:
         return Path(os.environ["RVCNN_CACHE_DIR"])
     if "NUMBA_CACHE_DIR" in os.environ:
@@ -166,7 +167,7 @@ def cache_dir():
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     try:
-        path = _user_cache() / "kernels" / digest.hexdigest()[:16]
+        path = user_cache() / "kernels" / digest.hexdigest()[:16]
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except (OSError, RuntimeError):

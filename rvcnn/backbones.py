@@ -19,7 +19,7 @@ def create_backbone(backbone_type: BackboneType, weights_path=None):
     ----------
     backbone_type : BackboneType
     weights_path : path-like, optional
-        A safetensors file; by default the embedded model's, which is a MobileNetV3Small.
+        A weights file; by default the embedded model's, which is a MobileNetV3Small.
 
     Returns
     -------

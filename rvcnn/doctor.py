@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pynndescent", "safetensors", "click", "tqdm")
+PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pynndescent", "click", "tqdm")
 NOTABLE_FEATURES = {
     "avx2",
     "fma",

@@ -27,7 +27,7 @@ class Embedder:
         An architecture's name or configuration, or any object with ``dim`` and
         ``embed(list of PIL images) -> (N, D)``. By default the embedded model.
     weights : path-like, optional
-        A safetensors file.
+        A safetensors file, or another that :func:`rvcnn.create_model` takes.
     precision : {"fp32"}
     workers : int
         Images in work at once; 0 for all the CPUs this process may use.
@@ -113,6 +113,11 @@ class Embedder:
     def weights_sha256(self):
         """Digest of the weights file."""
         return self.backend.sha256
+
+    @property
+    def notes(self):
+        """What a user should know of how the weights file was read."""
+        return self.backend.notes
 
     def describe(self):
         """What decides the vectors, as plain values that JSON can hold."""
@@ -286,6 +291,7 @@ class _Network:
         self.dim = self._model.dim
         self.name = self._model.architecture.name
         self.sha256 = self._model.weights.sha256
+        self.notes = self._model.weights.notes
         self.preprocess = Preprocess.from_metadata(self._model.weights.metadata)
         std = np.asarray(self.preprocess.std)
         line = (1 / (255 * std), -np.asarray(self.preprocess.mean) / std)
@@ -313,6 +319,7 @@ class _Custom:
         self.dim = int(self._model.dim)
         self.name = getattr(self._model, "name", type(self._model).__name__)
         self.sha256 = getattr(self._model, "weights_sha256", "")
+        self.notes = ()
         self.preprocess = getattr(self._model, "preprocess", None) or Preprocess()
 
     def kernels(self):

@@ -30,6 +30,10 @@ class WeightsError(RvcnnError, ValueError):
     exit_code = 2
 
 
+class DownloadError(RvcnnError, OSError):
+    """A file that cannot be fetched, or is not the one it should be."""
+
+
 class IndexMissingError(RvcnnError, FileNotFoundError):
     """No index where one was asked for."""
 

@@ -25,7 +25,7 @@ class WeightsFile(NamedTuple):
     source : str
     format : str
     layout : str
-        Whose names its tensors had.
+        Whose names its tensors had; empty if they were not translated.
     sha256 : str
         Digest of the file's bytes.
     tensors : mapping of str to Stored

@@ -28,6 +28,7 @@ class Translation(NamedTuple):
     names : mapping of str to str
         The file's name of every tensor, by rvcnn's.
     layout : str
+        Empty if the names are not known to be another project's.
     facts : mapping of str to str
         Metadata that the layout implies.
     notes : tuple of str
@@ -36,7 +37,7 @@ class Translation(NamedTuple):
     """
 
     names: Mapping[str, str]
-    layout: str = OWN
+    layout: str = ""
     facts: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
     dimensions: Mapping[str, int] = {}

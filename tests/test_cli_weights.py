@@ -1,0 +1,146 @@
+"""`rvcnn weights info` and `import`, and what other commands say of foreign weights."""
+
+import json
+from pathlib import Path
+
+import checkpoints as c
+import click
+import numpy as np
+import pytest
+from cli_checks import picture, run, run_ok
+from graph_checks import random_tensors
+from layouts import to_timm
+
+from rvcnn.cli.weights import command
+from rvcnn.model import create_model
+from rvcnn.models import MobileNetConfig, mobilenetv3
+from rvcnn.weights import load_weights
+
+TRANSLATED = "names are timm's; translated to torchvision's"
+FOUND = "from the shapes of its tensors: architecture mobilenetv3_small, num_classes 4"
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """A checkpoint in timm's layout, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    tensors = random_tensors(mobilenetv3(MobileNetConfig(num_classes=4, embedding_dim=0)))
+    halves = {k: v.astype(np.float16) for k, v in to_timm(tensors, "mobilenetv3_small").items()}
+    (tmp_path / "model.pth").write_bytes(c.as_zip(halves, lambda t: {"state_dict": t}))
+    return "model.pth"
+
+
+@pytest.mark.parametrize("name", ["info", "import", "pull"])
+def test_help_ends_with_an_example(name):
+    *_, title, example = run_ok("weights", name, "-h").rstrip().splitlines()
+    assert title.strip() == "Example:" and example.split()[:3] == ["rvcnn", "weights", name]
+    for option in command.commands[name].params:
+        assert isinstance(option, click.Argument) or option.help, option.name
+
+
+def test_info(source):
+    result = run("weights", "info", source)
+    assert result.exit_code == 0, result.stderr
+    facts = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert facts["format"] == "PyTorch checkpoint" and facts["layout"] == "timm"
+    assert facts["dtypes"] == "F16 210" and facts["tensors"] == "210"
+    assert facts["architecture"] == "mobilenetv3_small" and facts["num_classes"] == "4"
+    assert facts["sha256"] == load_weights(source).sha256
+    assert result.stderr.splitlines() == [
+        "took the tensors under state_dict",
+        TRANSLATED,
+        FOUND,
+    ]
+
+
+def test_info_as_json(source):
+    facts = json.loads(run_ok("weights", "info", source, "--json"))
+    trained = create_model(
+        "mobilenetv3_small", weights=source, padding="same", bn_eps=1e-3
+    ).num_parameters
+    assert facts["parameters"] == trained
+    assert facts["metadata"] == {"architecture": "mobilenetv3_small", "num_classes": "4"}
+    assert facts["notes"][1:] == [TRANSLATED, FOUND]
+
+
+def test_info_of_what_no_architecture_fits(tmp_path):
+    (tmp_path / "w.pth").write_bytes(c.as_zip({"a.weight": np.ones((2, 3), np.float32)}))
+    facts = json.loads(run_ok("weights", "info", tmp_path / "w.pth", "--json"))
+    assert facts["parameters"] == 6 and facts["layout"] == "not translated"
+    assert facts["metadata"] == {} and facts["notes"] == []
+
+
+def test_import_writes_a_file_that_runs_as_the_source_does(source):
+    result = run("weights", "import", source, "-o", "w.safetensors", "--preset", "timm")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "" and result.stderr.splitlines()[1:] == [
+        TRANSLATED,
+        FOUND,
+        "mobilenetv3_small with 210 tensors written to w.safetensors",
+    ]
+    x = np.random.default_rng(0).standard_normal((1, 64, 64, 3)).astype(np.float32)
+    want = create_model(weights=source, padding="symmetric", bn_eps=1e-5)(x)
+    imported = create_model(weights="w.safetensors")
+    assert imported(x).tobytes() == want.tobytes()
+    assert imported.weights.metadata["interpolation"] == "bicubic"
+    assert imported.weights.metadata["embedding"] == "pooled"
+    assert imported.weights.notes == ()
+
+
+def test_options_win_over_the_preset(source):
+    options = ("--padding", "same", "--bn-eps", "0.01", "--mean", "0,0,0", "--license", "mine")
+    run_ok("weights", "import", source, "-o", "w.safetensors", "--preset", "timm", *options)
+    metadata = load_weights("w.safetensors").metadata
+    assert metadata["padding"] == "same" and metadata["bn_eps"] == "0.01"
+    assert metadata["mean"] == "0,0,0" and metadata["std"] == "0.229,0.224,0.225"
+    assert metadata["license"] == "mine"
+
+
+def test_import_of_a_complete_file_needs_no_options_and_gives_the_same_bytes(source):
+    run_ok("weights", "import", source, "-o", "w.safetensors", "--preset", "timm")
+    run_ok("weights", "import", "w.safetensors", "-o", "again.safetensors", "--quiet")
+    run_ok("weights", "import", "again.safetensors", "-o", "again.safetensors")
+    again = open("again.safetensors", "rb").read()
+    assert again == open("w.safetensors", "rb").read()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ((), 2, "give --padding, --bn-eps, --mean, --std, --resize, --crop, --interpolation, or"),
+        (("--preset", "keras"), 2, "unknown preset 'keras'; there are torchvision, timm"),
+        (("--preset", "timm", "--entry", "ema"), 2, "without tensors under 'ema'"),
+        (("--preset", "timm", "--architecture", "mobilenetv3_large"), 2, "model.pth"),
+        (("--preset", "timm", "--padding", "some"), 2, "'some'"),
+        (("--preset", "timm", "--mean", "0.5"), 2, "mean"),
+        (("--preset", "timm", "--resize", "100"), 2, "crop 224 must be from 1 to resize, 100"),
+        (("--preset", "timm", "--embedding", "nowhere"), 2, "no layer 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line_and_leaves_no_file(source, options, code, message):
+    result = run("weights", "import", source, "-o", "w.safetensors", *options)
+    assert message in result.stderr
+    assert result.exit_code in (1, code) and result.stderr.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["model.pth"]
+
+
+@pytest.mark.parametrize("target", ["w.pth", "no/w.safetensors", "folder.safetensors"])
+def test_a_target_that_cannot_be(source, target, tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    result = run("weights", "import", source, "-o", target, "--preset", "timm")
+    assert result.exit_code == 2 and f"cannot write {target}" in result.stderr
+
+
+def test_a_command_that_is_given_foreign_weights_says_how_it_read_them(source, compiled, tmp_path):
+    run_ok("weights", "import", source, "-o", "w.safetensors", "--preset", "timm")
+    weights = load_weights("w.safetensors")
+    from safetensors.numpy import save_file
+
+    save_file(to_timm(weights.tensors, "mobilenetv3_small"), "timm.safetensors", weights.metadata)
+    picture(1).save("a.png")
+    files = ("a.png", "--no-index", "-o", "x.npy", "--weights")
+    assert TRANSLATED in run("embed", *files, "timm.safetensors").stderr
+    first = np.load("x.npy")
+    assert TRANSLATED not in run("embed", *files, "w.safetensors").stderr
+    assert np.load("x.npy").tobytes() == first.tobytes()
+    assert TRANSLATED not in run("embed", *files, "timm.safetensors", "--quiet").stderr
