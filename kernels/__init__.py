@@ -15,6 +15,7 @@ from .functional import (
     avg_pool,
     batch_norm,
     conv2d,
+    conv_3x3_winograd,
     depthwise_conv2d,
     dot_products,
     dot_products_s8,
@@ -26,6 +27,7 @@ from .functional import (
     squeeze_excite,
 )
 from .requantise import FUSED_U8, Store
+from .winograd_filters import WinogradFilterCache
 
 __all__ = [
     "BARRIER",
@@ -38,6 +40,7 @@ __all__ = [
     "Program",
     "Store",
     "Window",
+    "WinogradFilterCache",
     "activation",
     "add",
     "assembly",
@@ -45,6 +48,7 @@ __all__ = [
     "batch_norm",
     "cache_dir",
     "conv2d",
+    "conv_3x3_winograd",
     "cut",
     "depthwise_conv2d",
     "divide",

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from . import _control, _curves, _flags, _int, _simd, _target, _unroll
+from . import _control, _curves, _flags, _int, _simd, _target, _unroll, _winograd
 
 _DESCRIPTOR = types.void(types.CPointer(types.int64))
 
@@ -53,7 +53,14 @@ _UNPACK = {
     "_unpack_float": _bits_to_float,
     "_unpack_int": _itself,
 }
-_VOCABULARY = {**vars(_simd), **vars(_int), **vars(_curves), **vars(_control), **_UNPACK}
+_VOCABULARY = {
+    **vars(_simd),
+    **vars(_int),
+    **vars(_curves),
+    **vars(_control),
+    **vars(_winograd),
+    **_UNPACK,
+}
 
 
 def llvm_ir(kernel):

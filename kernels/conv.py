@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import dwconv_u8, igemm, igemm_u8
+from . import dwconv_u8, igemm, igemm_u8, winograd
 from ._program import BARRIER
 from .activation import FUSED
 from .dwconv import depthwise
 from .elementwise import activate, add
+from .winograd_filters import WinogradFilterCache
 
 
 class Window(NamedTuple):
@@ -18,6 +19,11 @@ class Window(NamedTuple):
     stride: tuple[int, int] = (1, 1)
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     dilation: tuple[int, int] = (1, 1)
+
+    def first_tap(self, x):
+        """A bordered map, placed at the first tap of the first window."""
+        (top, _), (left, _) = self.padding
+        return x._replace(offset=x.at(-top, -left).offset)
 
     def out_size(self, height, width):
         """Rows and columns of the output; zero or less where the window does not fit."""
@@ -41,8 +47,45 @@ def is_depthwise(weights, window, groups):
     )
 
 
+def is_winograd(size, weights, window, groups):
+    """Whether Winograd's convolution is the fastest one to ``size`` (rows, columns)."""
+    outputs, channels = weights[:2]
+    return (
+        window.kernel == (3, 3)
+        and window.stride == window.dilation == (1, 1)
+        and groups == 1
+        and winograd.pays(*size, channels, outputs)
+    )
+
+
+def scratch_size(size, weights, window, groups=1):
+    """Scratch values with which a convolution is fastest, 0 for many.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Rows and columns of the output.
+    weights : tuple of int
+        (N, C / groups, KH, KW).
+    window : Window
+    groups : int
+    """
+    if not is_winograd(size, weights, window, groups):
+        return 0
+    return winograd.scratch_size(*size, weights[1], weights[0])
+
+
 def convolution(
-    out, x, weights, bias, window, groups=1, activation="identity", residual=None, slope=0.01
+    out,
+    x,
+    weights,
+    bias,
+    window,
+    groups=1,
+    activation="identity",
+    residual=None,
+    slope=0.01,
+    scratch=None,
 ):
     """Calls for a convolution.
 
@@ -64,20 +107,26 @@ def convolution(
         (H', W', N), added after the activation.
     slope : float
         leaky_relu's.
+    scratch : At, optional
+        Room for :func:`scratch_size` values; without it, kernels that need none.
 
     Returns
     -------
-    list of Call
+    list of Call and BARRIER
         They hold the packed weights.
     """
-    (top, _), (left, _) = window.padding
-    first = x._replace(offset=x.offset - top * x.row - left * x.pixel)
+    first = window.first_tap(x)
     bias = np.ascontiguousarray(bias, np.float32)
     fused = activation if activation in FUSED else "identity"
     fused_residual = residual if fused == activation else None
     if is_depthwise(weights, window, groups) and residual is None:
         taps = np.ascontiguousarray(weights.reshape(len(weights), -1).T, np.float32)
         calls = depthwise(out, first, window.kernel, window.stride, taps, bias, fused)
+    elif scratch is not None and is_winograd(
+        (out.height, out.width), weights.shape, window, groups
+    ):
+        filters = WinogradFilterCache(weights.transpose(0, 2, 3, 1))
+        calls = winograd.convolution(out, first, filters, bias, fused, fused_residual, scratch)
     else:
         calls = _grouped(out, first, weights, bias, window, groups, fused, fused_residual)
     if fused != activation:

@@ -6,8 +6,9 @@ advance. Inputs are converted to C-contiguous float32.
 
 import numpy as np
 
-from . import conv, elementwise, pool, vector
-from ._program import Map, run
+from . import conv, elementwise, pool, vector, winograd
+from ._program import At, Map, run
+from .activation import FUSED
 from .conv import Window
 
 
@@ -66,6 +67,8 @@ def conv2d(
 ):
     """Convolution, as PyTorch's ``conv2d`` (cross-correlation), channels last.
 
+    Larger 3x3 convolutions of stride 1 go by :func:`conv_3x3_winograd`.
+
     Parameters
     ----------
     x : (H, W, C) array
@@ -94,28 +97,71 @@ def conv2d(
             f"weights {weights.shape} in {groups} groups do not fit an input of {x.shape}"
         )
     window = _window(weights.shape[1:3], stride, padding, dilation)
-    out = _output(x, window, channels)
-    if residual is not None:
-        residual = _array(residual, 3, "residual")
-        if residual.shape != out.shape:
-            raise ValueError(f"residual {residual.shape} does not fit an output of {out.shape}")
-    (top, _), (left, _) = window.padding
-    padded = np.pad(x, (*window.padding, (0, 0)))
-    source = Map.of(padded)
-    source = source._replace(offset=top * source.row + left * source.pixel)
+    out, kchw = _output(x, window, channels), weights.transpose(0, 3, 1, 2)
+    scratch = conv.scratch_size(out.shape[:2], kchw.shape, window, groups)
     run(
         conv.convolution(
             Map.of(out),
-            source._replace(height=x.shape[0], width=x.shape[1]),
-            weights.transpose(0, 3, 1, 2),
+            _bordered(x, window),
+            kchw,
             _vector(bias, channels, "bias"),
             window,
             groups,
             _activation(activation),
-            None if residual is None else Map.of(residual),
+            _residual(residual, out),
             slope,
+            At(np.empty(scratch, np.float32)) if scratch else None,
         )
     )
+    return out
+
+
+def _bordered(x, window):
+    """Map of an array, copied between borders of zeros."""
+    (top, _), (left, _) = window.padding
+    whole = Map.of(np.pad(x, (*window.padding, (0, 0))))
+    return whole._replace(offset=whole.at(top, left).offset, height=x.shape[0], width=x.shape[1])
+
+
+def _residual(residual, out):
+    if residual is None:
+        return None
+    residual = _array(residual, 3, "residual")
+    if residual.shape != out.shape:
+        raise ValueError(f"residual {residual.shape} does not fit an output of {out.shape}")
+    return Map.of(residual)
+
+
+def conv_3x3_winograd(x, filters, bias=None, padding=0, activation="identity", residual=None):
+    """3x3 convolution of stride 1 by Winograd's algorithm (Lavin and Gray, 2015).
+
+    For its error see :class:`WinogradFilterCache`; a value that is not finite makes NaN of most
+    outputs of the tiles that read it.
+
+    Parameters
+    ----------
+    x : (H, W, C) array
+    filters : WinogradFilterCache
+    bias, padding, residual
+        As in :func:`conv2d`.
+    activation : str
+        identity, relu, relu6, hard_swish or hard_sigmoid.
+
+    Returns
+    -------
+    (H', W', N) float32 array
+    """
+    x = _array(x, 3, "x")
+    if x.shape[2] != filters.channels:
+        raise ValueError(f"filters of {filters.channels} channels do not fit an input of {x.shape}")
+    if activation not in FUSED:
+        raise ValueError(f"activation must be one of {', '.join(FUSED)}, not {activation!r}")
+    window = _window((3, 3), 1, padding, 1)
+    out = _output(x, window, filters.outputs)
+    size = winograd.scratch_size(*out.shape[:2], filters.channels, filters.outputs, filters.tile)
+    bias, residual = _vector(bias, filters.outputs, "bias"), _residual(residual, out)
+    source, scratch = window.first_tap(_bordered(x, window)), At(np.empty(size, np.float32))
+    run(winograd.convolution(Map.of(out), source, filters, bias, activation, residual, scratch))
     return out
 
 

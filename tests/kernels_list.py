@@ -2,6 +2,7 @@
 
 import numpy as np
 from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
+from kernels_winograd import winograd
 
 from rvcnn.kernels import Call, Map, elementwise, resize, vector
 
@@ -11,6 +12,8 @@ OUTPUTS = (*CHANNELS, 56, 63, 64, 65, 72, 80, 88, 96, 100, 640)
 ROWS = (1, 2, 5, 6, 7, 8, 12, 13, 14, 15, 49)
 SAME = ((0, 1), (0, 1))
 LOPSIDED = ((2, 0), (0, 3))
+UNEVEN = ((0, 3), (2, 1))
+NONE = ((0, 0), (0, 0))
 
 LINEAR = [
     *(linear(8, 5, n) for n in OUTPUTS),
@@ -40,6 +43,23 @@ CONV = [
     conv2d((5, 6), 8, 16, (3, 3), padding=1, residual=True, activation="silu"),
     conv2d((5, 6), 8, 16, padding=2, stride=3),
     conv2d((30, 31), 16, 72, activation="hard_swish"),
+]
+FUSED = "identity relu relu6 hard_sigmoid hard_swish".split()
+WINOGRAD = [
+    *(winograd(t, (h, w), 6, 9) for t in (2, 4) for h in (1, 2, 3, 4, 5, 9) for w in (1, 4, 6, 7)),
+    *(winograd(t, (5, 6), c, 20) for t in (2, 4) for c in CHANNELS),
+    *(winograd(t, (9, 11), 3, n) for t in (2, 4) for n in (*CHANNELS, 48, 56, 64, 80, 100)),
+    *(winograd(t, (3, 3), 3, n) for t in (2, 4) for n in (33, 64, 72)),
+    *(
+        winograd(t, (7, 8), 5, 16, padding=p)
+        for t in (2, 4)
+        for p in (NONE, LOPSIDED, ((0, 3), (2, 1)))
+    ),
+    *(winograd(t, (7, 5), 8, 17, activation=a, residual=True) for t in (2, 4) for a in FUSED),
+    *(winograd(4, (4, 4 * n), 3, 40) for n in (3, 4, 6, 7, 8, 11)),
+    *(winograd(2, (2, 2 * n), 3, 40) for n in (3, 4, 6, 7, 8, 11)),
+    winograd(4, (37, 39), 24, 56),
+    winograd(2, (41, 39), 24, 16, activation="relu"),
 ]
 DEPTHWISE = [
     *(
@@ -91,7 +111,7 @@ VECTORS = [
     *(simple("dot_products", (2, d), (5, d)) for d in (1, 31, 32, 33, 64, 95, 512, 600, 640)),
     *(simple("dot_products", (q, 40), (n, 40)) for q in (1, 3) for n in (1, 2, 3, 4, 6, 8, 9)),
 ]
-PROBLEMS = LINEAR + CONV + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS
+PROBLEMS = LINEAR + CONV + WINOGRAD + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS
 
 
 def calls_of_plans():

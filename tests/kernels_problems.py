@@ -65,6 +65,10 @@ class Problem(NamedTuple):
         fn = getattr(reference, self.function)
         return fn(np.abs(x), np.abs(weights), np.abs(bias), **options)
 
+    def rounding(self):
+        """How far each output of a product may be off before its activation."""
+        return rounding_bound(self.magnitude(), self.args[1][0].size)
+
     def bound(self):
         """How far each output may be from `want`."""
         return getattr(self, f"_bound_{'product' if self.is_product else self.function}")()
@@ -96,8 +100,7 @@ class Problem(NamedTuple):
             del options["residual"]
         before = getattr(reference, self.function)(*self.args, **options)
         name = self.options.get("activation", "identity")
-        terms = self.args[1][0].size
-        error = STEEPEST[name] * rounding_bound(self.magnitude(), terms)
+        error = STEEPEST[name] * self.rounding()
         return error + activation_bound(before, name) + EPS * np.abs(self.want())
 
     def _bound_activation(self):
