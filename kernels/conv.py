@@ -122,9 +122,7 @@ def convolution(
     if is_depthwise(weights, window, groups) and residual is None:
         taps = np.ascontiguousarray(weights.reshape(len(weights), -1).T, np.float32)
         calls = depthwise(out, first, window.kernel, window.stride, taps, bias, fused)
-    elif scratch is not None and is_winograd(
-        (out.height, out.width), weights.shape, window, groups
-    ):
+    elif scratch and is_winograd((out.height, out.width), weights.shape, window, groups):
         filters = WinogradFilterCache(weights.transpose(0, 2, 3, 1))
         calls = winograd.convolution(out, first, filters, bias, fused, fused_residual, scratch)
     else:
