@@ -10,6 +10,7 @@ from rvcnn.cli.progress import Progress
 from rvcnn.cli.report import show_timings, summary
 
 SKIPPED = 3
+OF_AN_INDEX = ("rebuild", "prune", "vectors")
 
 
 @click.command("embed", cls=Command, example="rvcnn embed photos --exclude '*_thumb.jpg'")
@@ -31,8 +32,8 @@ def command(ctx, paths, output, no_index, filters, changes, engine, strict, timi
     """
     from rvcnn import export, folder, loose, place
 
-    if no_index and (output is None or changes["rebuild"] or changes["prune"]):
-        raise click.UsageError("--no-index needs -o FILE, and no --rebuild or --prune")
+    if no_index and (output is None or any(changes[key] for key in OF_AN_INDEX)):
+        raise click.UsageError("--no-index needs -o FILE, and no --rebuild, --prune or --vectors")
     if output is not None:
         export.check_target(output)
     place.check_paths(paths, folders_only=not no_index)

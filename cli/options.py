@@ -105,6 +105,12 @@ update = grouped(
     rebuild=click.option(
         "--rebuild", is_flag=True, help="Embed all anew, whatever made the index."
     ),
+    vectors=click.option(
+        "--vectors",
+        type=click.Choice(["float32", "int8"]),
+        help="How the index holds vectors: int8 takes half the disk, and a search of it a quarter "
+        "of the memory. The default is as it does, and float32 in a new one.",
+    ),
     prune=click.option(
         "--prune", is_flag=True, help="Let more than half of the index go if its files are gone."
     ),

@@ -58,7 +58,7 @@ def command(
         searched.check_made_by(embedder)
     vector = search.query_vector(embedder, queries, away)
     leave_out = queries if exclude_query else ()
-    found = search.nearest(places, vector, top, min_similarity, leave_out)
+    found = search.nearest(places, vector, top, min_similarity, leave_out, engine["workers"])
     if found.gone:
         note(
             f"{found.gone} left out: the files are gone (`rvcnn embed` brings the index up to date)"

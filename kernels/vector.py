@@ -71,33 +71,45 @@ def f32_dot_products(
                 out[q * out_row + i + r] = sum_lanes(reg_s[r, 0]) + sum_lanes(reg_rest[r])
 
 
-@kernel("s8_dot_products_{ROWS}x{GROUP}__v{LANES}", exact=True)
+@kernel("s8_dot_products_{ROWS}x{QUERIES}x{GROUP}__v{LANES}", exact=True)
 def s8_dot_products(
     out: S32, queries: S8, start: S32, vectors: S8, count: int, rows: int, dim: int, out_row: int
 ):
-    """``out[q * out_row + i] = queries[q] . vectors[i]``; ``rows`` is a multiple of ROWS.
+    """``out[q * out_row + i] = queries[q] . vectors[i]``.
 
-    ``start[q]`` makes up for what ``dot`` adds to each byte of a vector in whole registers.
+    ``rows`` is a multiple of ROWS, ``count`` of QUERIES. ``start[q]`` makes up for what ``dot``
+    adds to each byte of a vector in whole registers.
     """
     whole = dim - dim % (GROUP * LANES)
     for i in range(0, rows, ROWS):
-        for q in range(count):
+        for q in range(0, count, QUERIES):
             for r in unroll(ROWS):
-                reg_s[r] = zeros_s32(LANES)
+                for k in unroll(QUERIES):
+                    reg_s[r, k] = zeros_s32(LANES)
             for d in range(0, whole, GROUP * LANES):
-                a = load_groups_s8(queries, q * dim + d, LANES)
+                for k in unroll(QUERIES):
+                    reg_a[k] = load_groups_s8(queries, (q + k) * dim + d, LANES)
                 for r in unroll(ROWS):
                     b = as_unsigned(load_groups_s8(vectors, (i + r) * dim + d, LANES))
-                    reg_s[r] = dot(reg_s[r], b, a)
+                    for k in unroll(QUERIES):
+                        reg_s[r, k] = dot(reg_s[r, k], b, reg_a[k])
             for r in unroll(ROWS):
-                total = start[q] + sum_lanes_s32(reg_s[r])
-                for d in range(whole, dim):
-                    total += queries[q * dim + d] * vectors[(i + r) * dim + d]
-                out[q * out_row + i + r] = total
+                for k in unroll(QUERIES):
+                    total = start[q + k] + sum_lanes_s32(reg_s[r, k])
+                    for d in range(whole, dim):
+                        total += queries[(q + k) * dim + d] * vectors[(i + r) * dim + d]
+                    out[(q + k) * out_row + i + r] = total
 
 
 ROWS = {16: 4, 8: 2, 4: 1}
 """Vectors that share a query's registers, for each lane count of the target."""
+
+MANY_QUERIES = 8
+"""Queries from which vectors share registers: a few go with one vector after the other, as memory
+is read fastest."""
+
+TILES_S8 = ((16, 2, 4), (2, 1, 2), (0, 1, 1))
+"""Of int8: how many queries it takes, then vectors and queries that share registers."""
 
 LONGEST_S8 = 1 << 16
 """Most values of int8 vectors whose dot products stay within 32 bits at every step."""
@@ -129,7 +141,8 @@ def dot_products(out, queries, vectors):
     if not len(vectors):
         return []
     dim = queries.shape[1]
-    kernel = next(k for k in dot_kernels() if k.constants["ROWS"] <= len(vectors))
+    most = len(vectors) if len(queries) >= MANY_QUERIES else 1
+    kernel = next(k for k in dot_kernels() if k.constants["ROWS"] <= most)
     return [
         Call(
             kernel,
@@ -161,7 +174,7 @@ def dot_products_s8(out, queries, vectors):
     """
     if not len(vectors):
         return []
-    kernel = next(k for k in dot_kernels_s8() if k.constants["ROWS"] <= len(vectors))
+    kernel = next(k for k in dot_kernels_s8() if _suits(k.constants, len(queries), len(vectors)))
     dim = queries.shape[1]
     in_registers = dim - dim % (kernel.constants["GROUP"] * kernel.constants["LANES"])
     added = 128 - _target.dot().offset
@@ -185,6 +198,12 @@ def dot_products_s8(out, queries, vectors):
 
 
 def dot_kernels_s8():
-    """The kernels of :func:`dot_products_s8`: for many vectors, and for a few."""
+    """The kernels of :func:`dot_products_s8`: for many queries, for an even number, for any."""
     sizes = {"GROUP": _target.dot().group, "LANES": _target.lanes()}
-    return [s8_dot_products(ROWS=rows, **sizes) for rows in (4, 1)]
+    return [s8_dot_products(ROWS=rows, QUERIES=of, **sizes) for _, rows, of in TILES_S8]
+
+
+def _suits(tile, queries, vectors):
+    rows, of = tile["ROWS"], tile["QUERIES"]
+    least = next(least for least, *tiled in TILES_S8 if tiled == [rows, of])
+    return queries >= least and queries % of == 0 and vectors >= rows

@@ -47,6 +47,7 @@ class Place(NamedTuple):
             **index.description,
             "dimension": index.dim,
             "metric": index.metric,
+            "vectors": index.dtype,
             "images": stats.vectors,
             "failed": stats.failed,
             "stale": stats.stale,

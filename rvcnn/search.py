@@ -79,26 +79,27 @@ def nearest(
     k: int = 10,
     min_similarity: float | None = None,
     leave_out: Sequence[Path] = (),
+    workers: int = 0,
 ) -> Found:
     """Return the `k` images nearest to `vector` in all `places`, best first, each file once."""
     unwanted = {_identity(path) for path in leave_out}
     hits: dict[Path, Hit] = {}
     gone = 0
     for place in places:
-        found = _nearest_in(place, vector, k, min_similarity, unwanted)
+        found = _nearest_in(place, vector, k, min_similarity, unwanted, workers)
         gone += found.gone
         hits.update((place.index.path / hit.item.id, hit) for hit in found.hits)
     best = sorted(hits.values(), key=lambda hit: (-hit.score, os.fsencode(hit.path)))
     return Found(best[:k], gone)
 
 
-def _nearest_in(place: Place, vector, k, min_similarity, unwanted) -> Found:
+def _nearest_in(place: Place, vector, k, min_similarity, unwanted, workers) -> Found:
     """Search one index, asking for more until `k` of the answers may be shown."""
     ask = k + len(unwanted)
     while True:
         hits: list[Hit] = []
         gone = 0
-        for score, name in _ranked(place.index, vector, ask, min_similarity):
+        for score, name in _ranked(place.index, vector, ask, min_similarity, workers):
             if not name.startswith(place.below):
                 continue
             path = place.folder / name[len(place.below) :]
@@ -114,9 +115,9 @@ def _nearest_in(place: Place, vector, k, min_similarity, unwanted) -> Found:
         ask *= 4
 
 
-def _ranked(index, vector, ask, min_similarity) -> Iterator[tuple[float, str]]:
+def _ranked(index, vector, ask, min_similarity, workers) -> Iterator[tuple[float, str]]:
     """Yield scores and ids, best first, as far down as `min_similarity`."""
-    found = index.search(vector[None], k=ask)
+    found = index.search(vector[None], k=ask, workers=workers)
     for score, name in zip(found.scores[0], found.ids[0], strict=True):
         score = round(float(score), DECIMALS) + 0.0
         if min_similarity is not None and score < min_similarity:

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from rvcnn.index import Index
+from rvcnn.index.formats import FORMATS, encode
+from rvcnn.index.vectors import file_names
 
 DIM = 8
+CLOSE = {"float32": 1e-6, "int8": 2.0**-14}
+"""How near a unit vector comes back: int8 has steps of at most 2**-14.9."""
 HEADER = b"P6 2 2 255\n"
 PIXELS = 12
 
@@ -68,6 +72,26 @@ class FakeEmbedder:
         if self.seconds:
             time.sleep(self.seconds)
         return vector_of(pixels)
+
+
+def as_held(vector: np.ndarray, dtype: str) -> np.ndarray:
+    """Return what an index gives back for a unit vector (D,)."""
+    return encode(vector[None], dtype).vectors("cosine")[0]
+
+
+def row_bytes(dtype: str, dim: int = DIM) -> int:
+    """Return the bytes of a vector in all files."""
+    return sum(plane.row_bytes for plane in FORMATS[dtype].planes(dim))
+
+
+def vectors_files(location: Path) -> set[str]:
+    """Return the names of the vectors' files in an index's folder."""
+    return {path.name for path in location.glob("vectors*")}
+
+
+def all_names(dtype: str, generation: int = 0) -> set[str]:
+    """Return what :func:`vectors_files` must be."""
+    return set(file_names(generation, dtype))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from rvcnn import kernels
 from rvcnn.kernels import _target, reference
 
 DIMS = (1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 33, 63, 64, 65, 100, 127, 128, 257, 512, 576, 2047, 2048)
-COUNTS = (1, 2, 3, 4, 5, 8, 9)
+COUNTS = (1, 2, 3, 9)
 EXTREMES = (-128, -127, 0, 127)
 
 
@@ -22,7 +22,8 @@ def problems():
     rng = np.random.default_rng(0)
     for dim in DIMS:
         for count in COUNTS:
-            yield [rng.integers(-128, 128, (n, dim), dtype=np.int8) for n in (3, count)]
+            for asked in (1, 2, 3, 16, 18):
+                yield [rng.integers(-128, 128, (n, dim), dtype=np.int8) for n in (asked, count)]
         worst = np.repeat(np.int8(EXTREMES), dim).reshape(-1, dim)
         yield worst, worst
     longest = np.repeat(np.int8(EXTREMES), 1 << 16).reshape(-1, 1 << 16)

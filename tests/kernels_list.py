@@ -1,5 +1,7 @@
 """Which problems are tried: below, at, above and between the tiles of every lane count."""
 
+import itertools
+
 import numpy as np
 from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
 from kernels_winograd import winograd
@@ -109,7 +111,7 @@ POOLS = [
 VECTORS = [
     *(simple("l2_normalize", n) for n in (1, 2, 31, 32, 33, 64, 100, 512, 513, 640)),
     *(simple("dot_products", (2, d), (5, d)) for d in (1, 31, 32, 33, 64, 95, 512, 600, 640)),
-    *(simple("dot_products", (q, 40), (n, 40)) for q in (1, 3) for n in (1, 2, 3, 4, 6, 8, 9)),
+    *(simple("dot_products", (q, 40), (n, 40)) for q in (1, 3, 8) for n in (1, 2, 3, 4, 6, 8, 9)),
 ]
 PROBLEMS = LINEAR + CONV + WINOGRAD + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS
 
@@ -129,10 +131,10 @@ def calls_of_plans():
         sizes = [n * channels for n in (2, 5, 2, 4)]
         border = (np.zeros(27 * channels, np.float32), sizes[0], 3, *sizes[1:])
         calls[f"border {channels}"] = [Call(elementwise.f32_zero_border(), border)]
-    for dim in (3, 65, 130):
-        out = np.zeros((2, 7), np.int32)
+    for asked, dim in itertools.product((1, 2, 16), (3, 65, 130)):
+        out = np.zeros((asked, 7), np.int32)
         arrays = [rng.integers(-128, 128, (n, dim), dtype=np.int8) for n in out.shape]
-        calls[f"s8 dots {dim}"] = vector.dot_products_s8(out, *arrays)
+        calls[f"{asked} s8 dots {dim}"] = vector.dot_products_s8(out, *arrays)
     return calls
 
 

@@ -180,11 +180,30 @@ def test_usage_errors_end_before_the_work(args, message, tmp_path, monkeypatch):
     assert not Path("photos/.rvcnn").exists()
 
 
-@pytest.mark.parametrize("extra", [[], ["-o", "v.npz", "--rebuild"], ["-o", "v.npz", "--prune"]])
+@pytest.mark.parametrize("extra", [[], ["--rebuild"], ["--prune"], ["--vectors", "int8"]])
 def test_no_index_contradictions(extra):
-    result = run("embed", ".", "--no-index", *extra)
+    result = run("embed", ".", "--no-index", *(["-o", "v.npz", *extra] if extra else []))
     assert result.exit_code == 2
     assert "--no-index needs -o FILE" in result.stderr
+
+
+def test_int8_vectors(photos):
+    found = run_ok("search", "photos/a.png", "--in", "photos", "-j", "1").splitlines()
+    refused = run("embed", "photos", "--vectors", "int8")
+    assert refused.exit_code == 4
+    assert "holds float32 vectors, not int8: leave --vectors out" in refused.stderr
+    assert run("embed", "photos", "--vectors", "int8", "--rebuild").exit_code == 0
+    assert json.loads(run_ok("info", "photos", "--json"))["vectors"] == "int8"
+    assert not list(Path("photos/.rvcnn").glob("*.f32"))
+    again = run_ok("search", "photos/a.png", "--in", "photos").splitlines()
+    assert [line.split("\t")[1] for line in again] == [line.split("\t")[1] for line in found]
+    scores = ([float(line.split("\t")[0]) for line in lines] for lines in (found, again))
+    np.testing.assert_allclose(*scores, atol=1e-5)
+    assert again[0].startswith(found[0].split("\t")[0])
+    Path("photos/.rvcnn/vectors.1.low").write_bytes(b"")
+    assert run("verify", "photos").exit_code == 1
+    assert run("verify", "photos", "--repair").exit_code == 0
+    assert run_ok("search", "photos/a.png", "--in", "photos").splitlines() == again
 
 
 def test_info(photos):

@@ -8,7 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from index_fake import DIM, FakeEmbedder, contents, image_bytes, vector_of_file, write_image
+from index_fake import (
+    DIM,
+    FakeEmbedder,
+    as_held,
+    contents,
+    image_bytes,
+    vector_of_file,
+    write_image,
+)
 
 from rvcnn.errors import IndexLockedError, IndexMismatchError, RvcnnError, UsageError
 from rvcnn.folder import Done, Removed, Scanned, Skipped, update
@@ -50,7 +58,8 @@ class Folder:
         for identity, vector in contents(self.path).items():
             file = self.path / identity
             if file.exists():
-                assert vector == vector_of_file(file).tobytes(), identity
+                expected = as_held(vector_of_file(file), index.dtype)
+                assert vector == expected.tobytes(), identity
         index.close()
 
     @property
@@ -313,6 +322,29 @@ def test_an_index_of_another_model_is_refused_and_both_are_named(folder):
     assert "precision" not in message and "\n" not in message
     assert caught.value.exit_code == 4
     assert folder.ids == ["a.jpg"]
+
+
+def test_how_vectors_are_held_stays_unless_all_is_made_anew(folder):
+    folder.write("a.jpg", "b.jpg")
+    assert folder.update(vectors="int8") == {"indexed": 2}
+    folder.write("c.jpg")
+    shutil.copy(folder.path / "a.jpg", folder.path / "copy.jpg")
+    assert folder.update() == {"indexed": 1, "reused": 1, "unchanged": 2}
+    both = contents(folder.path)
+    assert both["a.jpg"] == both["copy.jpg"]
+    assert folder.update(vectors="int8") == {"unchanged": 4}
+    says = "holds int8 vectors, not float32: .* --rebuild --vectors float32 "
+    with pytest.raises(IndexMismatchError, match=says) as caught:
+        folder.update(vectors="float32")
+    assert caught.value.exit_code == 4
+    assert Index.open(folder.path).dtype == "int8" and len(folder.ids) == 4
+    assert folder.update(rebuild=True) == {"indexed": 3, "reused": 1}
+    assert Index.open(folder.path).dtype == "int8"
+    folder.update(rebuild=True, vectors="float32")
+    assert Index.open(folder.path).dtype == "float32"
+    assert {p.name for p in (folder.path / ".rvcnn").glob("vectors*")} == {"vectors.2.f32"}
+    with pytest.raises(IndexMismatchError, match="holds float32 vectors, not int8"):
+        folder.update(vectors="int8")
 
 
 class OtherEmbedder(FakeEmbedder):

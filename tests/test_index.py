@@ -293,7 +293,7 @@ def test_a_newer_format_is_refused_and_named(index):
     file = index.location / "manifest.json"
     file.write_text(file.read_text().replace('"format_version": 1', '"format_version": 7'))
     for use in (lambda: Index.open(index.path), index.writer):
-        with pytest.raises(IndexMismatchError, match=r"format 7.*up to 1.*--rebuild"):
+        with pytest.raises(IndexMismatchError, match=r"format 7.*up to 2.*--rebuild"):
             use()
 
 
@@ -301,10 +301,10 @@ def test_a_newer_format_in_the_database_is_refused(index):
     index.close()
     with sqlite3.connect(index.location / "items.sqlite") as connection:
         connection.execute(
-            "UPDATE state SET manifest = replace(manifest, 'version\": 1', 'version\": 2')"
+            "UPDATE state SET manifest = replace(manifest, 'version\": 1', 'version\": 3')"
         )
     connection.close()
-    with pytest.raises(IndexMismatchError, match="format 2"):
+    with pytest.raises(IndexMismatchError, match="format 3"):
         Index.open(index.path)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_fake import DIM, random_vectors
+from index_fake import CLOSE, DIM, all_names, random_vectors, vectors_files
 
 from rvcnn.index import Index, snapshot
+from rvcnn.index.formats import FORMATS
 
 # Every id says which vector it must have, so that a reader can tell a torn state by itself. All
 # ids of one commit carry its number, and a commit replaces them all.
@@ -52,7 +53,8 @@ def look(index):
     assert len(ids) == PER_COMMIT and len({i.split("/")[0] for i in ids}) == 1, ids
     for identity, vector in zip(ids, vectors, strict=True):
         expected = vector_for(*map(int, identity.split("/")))
-        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
+        unit = expected / np.linalg.norm(expected)
+        np.testing.assert_allclose(vector, unit, atol=CLOSE[index.dtype])
     found = index.search(vectors[:2], k=PER_COMMIT)
     for row in found.ids:
         assert len(set(row)) == PER_COMMIT and len({i.split("/")[0] for i in row}) == 1
@@ -61,9 +63,9 @@ def look(index):
         assert (np.abs(found.scores[:, 0] - 1) < 1e-5).all()
 
 
-@pytest.fixture
-def index(tmp_path):
-    index = Index.create(tmp_path / "photos", DIM)
+@pytest.fixture(params=FORMATS)
+def index(tmp_path, request):
+    index = Index.create(tmp_path / "photos", DIM, dtype=request.param)
     write_commits(index, 0, 1)
     look(index)  # compiles what is to be compiled
     return index
@@ -94,7 +96,7 @@ def test_threads_read_while_a_writer_commits_and_compacts(index):
     assert not errors, errors[0]
     assert min(looks) > 0
     assert index.stats().dead_rows == 0
-    assert "vectors.39.f32" in os.listdir(index.location)
+    assert vectors_files(index.location) == all_names(index.dtype, 39)
     assert index.verify() == []
 
 
@@ -148,13 +150,13 @@ def test_a_snapshot_outlives_a_compaction_and_holds_no_writer_up(index):
 def test_a_reader_that_a_compaction_overtakes_starts_again(index, monkeypatch):
     real, overtaken = snapshot.map_rows, []
 
-    def map_rows(home, generation, rows, dim):
+    def map_rows(home, generation, *sizes):
         if len(overtaken) < 3:
             overtaken.append(generation)
             monkeypatch.undo()
             write_commits(index, len(overtaken), len(overtaken) + 1)
             monkeypatch.setattr(snapshot, "map_rows", map_rows)
-        return real(home, generation, rows, dim)
+        return real(home, generation, *sizes)
 
     monkeypatch.setattr(snapshot, "map_rows", map_rows)
     look(Index.open(index.path))

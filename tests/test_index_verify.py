@@ -4,20 +4,22 @@ import sqlite3
 
 import numpy as np
 import pytest
-from index_fake import random_vectors
+from index_fake import random_vectors, vectors_files
 
 from rvcnn.errors import IndexDamagedError, IndexLockedError, IndexMissingError
 from rvcnn.index import Index, Item, Status, repair, verify
+from rvcnn.index.formats import FORMATS
 from rvcnn.index.items import COLUMNS
 
 DIM = 8
 COUNT = 60
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+@pytest.fixture(scope="module", params=FORMATS)
+def sound(tmp_path_factory, request):
     """An index with live and dead rows, failed items and metadata, closed in good order."""
-    index = Index.create(tmp_path_factory.mktemp("sound") / "photos", DIM, description={"m": "x"})
+    folder = tmp_path_factory.mktemp("sound") / "photos"
+    index = Index.create(folder, DIM, description={"m": "x"}, dtype=request.param)
     index.add(
         random_vectors(COUNT), [f"folder/image{i}.jpg" for i in range(COUNT)],
         [{"n": i} if i % 2 else None for i in range(COUNT)],
@@ -37,12 +39,39 @@ def folder(sound, tmp_path):
     return shutil.copytree(sound, tmp_path / "photos")
 
 
+def planes(folder):
+    """Return the names of the vectors' files, in the order of the format's planes."""
+    dtype = Index.open(folder).dtype
+    names = [f"vectors.{plane.suffix}" for plane in FORMATS[dtype].planes(DIM)]
+    assert set(names) == vectors_files(folder / ".rvcnn")
+    return names
+
+
+def real_name(folder, name):
+    """Return the name of a file; skip the test where the format has no such plane."""
+    if not name.startswith("vectors "):
+        return name
+    names, number = planes(folder), int(name.split()[1])
+    if number >= len(names):
+        pytest.skip("the format has fewer planes")
+    return names[number]
+
+
+PLANES = [f"vectors {i}" for i in range(3)]
+
+
 def change_byte(path, offset, mask=0xFF):
     with open(path, "r+b") as file:
         file.seek(offset)
         byte = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([byte ^ mask]))
+
+
+def first_byte(folder, row):
+    """Return the file of the last plane and where a row begins in it."""
+    *_, plane = FORMATS[Index.open(folder).dtype].planes(DIM)
+    return folder / ".rvcnn" / f"vectors.{plane.suffix}", row * plane.row_bytes
 
 
 def query(folder, statement, *values):
@@ -71,14 +100,15 @@ def check_mended(folder, sound):
 
 
 def test_the_files_of_a_closed_index(sound):
-    assert sorted(os.listdir(sound / ".rvcnn")) == [
-        "items.sha256", "items.sqlite", "manifest.json", "vectors.f32", "writer.lock",
-    ]  # fmt: skip
+    assert set(os.listdir(sound / ".rvcnn")) == {
+        "items.sha256", "items.sqlite", "manifest.json", "writer.lock", *planes(sound),
+    }  # fmt: skip
     assert (sound / ".rvcnn" / "writer.lock").stat().st_size == 0
 
 
-@pytest.mark.parametrize("name", ["items.sqlite", "vectors.f32", "manifest.json", "items.sha256"])
+@pytest.mark.parametrize("name", ["items.sqlite", *PLANES, "manifest.json", "items.sha256"])
 def test_a_byte_changed_anywhere_is_found_and_mended(sound, folder, name):
+    name = real_name(sound, name)
     path = folder / ".rvcnn" / name
     whole = (sound / ".rvcnn" / name).read_bytes()
     rng = np.random.default_rng(0)
@@ -93,26 +123,26 @@ def test_a_byte_changed_anywhere_is_found_and_mended(sound, folder, name):
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
-@pytest.mark.parametrize("name", ["items.sqlite", "vectors.f32", "manifest.json", "items.sha256"])
+@pytest.mark.parametrize("name", ["items.sqlite", *PLANES, "manifest.json", "items.sha256"])
 def test_a_file_cut_short_is_found_and_mended(sound, folder, name, share):
-    path = folder / ".rvcnn" / name
+    path = folder / ".rvcnn" / real_name(sound, name)
     os.truncate(path, int(path.stat().st_size * share))
     assert verify(folder)
     check_mended(folder, sound)
 
 
-@pytest.mark.parametrize("name", ["items.sqlite", "vectors.f32", "manifest.json"])
+@pytest.mark.parametrize("name", ["items.sqlite", *PLANES, "manifest.json"])
 def test_a_missing_file_is_found_and_mended(sound, folder, name):
-    (folder / ".rvcnn" / name).unlink()
+    (folder / ".rvcnn" / real_name(sound, name)).unlink()
     assert verify(folder)
     repaired = check_mended(folder, sound)
     assert repaired.kept == (COUNT - 8 if name == "manifest.json" else 0)
-    assert repaired.stale == (COUNT - 8 if name == "vectors.f32" else 0)
+    assert repaired.stale == (COUNT - 8 if name in PLANES else 0)
 
 
 def test_a_damaged_vector_makes_its_item_stale_and_keeps_what_is_known_of_it(sound, folder):
     item = Index.open(folder).item("folder/image21.jpg")
-    change_byte(folder / ".rvcnn" / "vectors.f32", item.row * DIM * 4 + 5)
+    change_byte(*first_byte(folder, item.row))
     assert verify(folder) == [
         "folder/image21.jpg: its vector has changed: its checksum is another one"
     ]
@@ -123,7 +153,7 @@ def test_a_damaged_vector_makes_its_item_stale_and_keeps_what_is_known_of_it(sou
 
 def test_a_damaged_dead_row_is_found(sound, folder):
     dead = query(folder, "SELECT row FROM dead")[3][0]
-    change_byte(folder / ".rvcnn" / "vectors.f32", dead * DIM * 4)
+    change_byte(*first_byte(folder, dead))
     assert verify(folder) == [f"the dead row {dead} has changed: its checksum is another one"]
     assert check_mended(folder, sound) == (COUNT - 8, 0)
 
@@ -166,7 +196,7 @@ def test_a_changed_column_is_found(sound, folder, column):
         ("UPDATE dead SET row = 9999 WHERE row = 0", "the dead row 9999 is not there"),
         ("UPDATE items SET row = 9999 WHERE id = CAST('folder/image21.jpg' AS BLOB)", "not there"),
         ("UPDATE items SET row = NULL WHERE id = CAST('folder/image21.jpg' AS BLOB)", "agree"),
-        ("UPDATE state SET rows = rows + 1", "vectors.f32"),
+        ("UPDATE state SET rows = rows + 1", "vectors."),
         ("UPDATE state SET rows = rows - 1", "not there"),
         ("UPDATE state SET generation = 5", "vectors file is missing"),
         ("UPDATE state SET manifest = replace(manifest, ': \"x', ': \"y')", "manifest.json"),
@@ -203,21 +233,22 @@ def test_two_items_with_one_row(folder):
 
 def test_a_vector_that_was_written_wrong_is_found(folder):
     # Its checksum holds: only its values are not as they must be.
-    from rvcnn.index.items import FACTS, fact_sum, vector_sum
+    from rvcnn.index.items import FACTS, fact_sum
 
     index = Index.open(folder)
     item = index.item("folder/image21.jpg")
     index.close()
     for value, says in [(np.nan, "not finite"), (3, "unit length")]:
-        vector = np.zeros(DIM, np.float32)
-        vector[0] = value
-        with open(folder / ".rvcnn" / "vectors.f32", "r+b") as file:
-            file.seek(item.row * DIM * 4)
-            file.write(vector.tobytes())
+        path, place = first_byte(folder, item.row)
+        with open(path, "r+b") as file:
+            file.seek(place)
+            file.write(np.float32(value).tobytes())
+        with Index.open(folder) as changed, changed.snapshot() as now:
+            digest = now.all_vectors.sum_of(item.row)
         (record,) = query(
             folder, f"SELECT {', '.join(FACTS)} FROM items WHERE id = ?", os.fsencode(item.id)
         )
-        record = (*record[:-1], vector_sum(vector))
+        record = (*record[:-1], digest)
         query(
             folder, "UPDATE items SET vector_sum = ?, checksum = ? WHERE id = ?",
             record[-1], fact_sum(*record), record[0],

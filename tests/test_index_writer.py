@@ -9,21 +9,26 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from index_fake import random_vectors
+from index_fake import CLOSE, all_names, random_vectors, row_bytes, vectors_files
 
 from rvcnn.errors import IndexLockedError, RvcnnError, UsageError
 from rvcnn.index import Index, Item, Status, database, store, vectors
 from rvcnn.index import writer as writing
+from rvcnn.index.formats import FORMATS
 from rvcnn.index.vectors import VectorsFile
 
 DIM = 8
 
 
-@pytest.fixture
-def index(tmp_path):
-    index = Index.create(tmp_path / "photos", DIM)
+@pytest.fixture(params=FORMATS)
+def index(tmp_path, request):
+    index = Index.create(tmp_path / "photos", DIM, dtype=request.param)
     index.add(random_vectors(10), [f"old{i}" for i in range(10)])
     return index
+
+
+def size_of_vectors(location):
+    return sum((location / name).stat().st_size for name in vectors_files(location))
 
 
 def state_of(index):
@@ -83,7 +88,8 @@ def test_a_call_that_fails_half_way_is_undone(index, monkeypatch):
     assert sorted(index.ids) == sorted(["x", "y", "u", *(f"old{i}" for i in range(10))])
     assert index.stats().dead_rows == 0
     unit = random_vectors(2, seed=1)[1]
-    np.testing.assert_allclose(index.vectors(["y"])[0], unit / np.linalg.norm(unit), atol=1e-6)
+    close = CLOSE[index.dtype]
+    np.testing.assert_allclose(index.vectors(["y"])[0], unit / np.linalg.norm(unit), atol=close)
     assert index.verify() == []
 
 
@@ -125,19 +131,19 @@ def test_rename_keeps_vector_metadata_and_date(index):
 
 
 def test_rows_are_compacted_when_more_than_three_tenths_are_dead(index):
-    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.f32"]
+    assert vectors_files(index.location) == all_names(index.dtype)
     held = index.vectors(["old7"])
     index.remove(["old0", "old1", "old2"])
     assert index.stats().dead_rows == 3
     index.remove(["old4"])
     assert index.stats().dead_rows == 0
-    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.1.f32"]
-    assert (index.location / "vectors.1.f32").stat().st_size == 6 * DIM * 4
+    assert vectors_files(index.location) == all_names(index.dtype, 1)
+    assert size_of_vectors(index.location) == 6 * row_bytes(index.dtype)
     np.testing.assert_array_equal(index.vectors(["old7"]), held)
     assert index.verify() == []
     index.add(random_vectors(1, seed=1), ["x"])
     index.remove([f"old{i}" for i in range(10)])
-    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.2.f32"]
+    assert vectors_files(index.location) == all_names(index.dtype, 2)
     assert index.ids == ["x"]
     assert index.verify() == []
 
@@ -145,16 +151,16 @@ def test_rows_are_compacted_when_more_than_three_tenths_are_dead(index):
 def test_what_a_dead_writer_left_is_cleared_away(index):
     before = state_of(index)
     index.close()
-    with open(index.location / "vectors.f32", "ab") as file:
-        file.write(b"never committed")
-    for name in ("vectors.7.f32", "items.sqlite.new", "manifest.json.new"):
+    for name in all_names(index.dtype):
+        with open(index.location / name, "ab") as file:
+            file.write(b"never committed")
+    left = {"vectors.7.f32", "vectors.7.low", "items.sqlite.new", "manifest.json.new"}
+    for name in left:
         (index.location / name).write_bytes(b"half")
     assert index.verify() == []
     with index.writer() as writer:
-        assert {p.name for p in index.location.iterdir()}.isdisjoint(
-            {"vectors.7.f32", "items.sqlite.new", "manifest.json.new"}
-        )
-        assert (index.location / "vectors.f32").stat().st_size == 10 * DIM * 4
+        assert {p.name for p in index.location.iterdir()}.isdisjoint(left)
+        assert size_of_vectors(index.location) == 10 * row_bytes(index.dtype)
         del writer
     assert state_of(index) == before
 
@@ -281,7 +287,7 @@ def test_a_full_disk_during_a_compaction_costs_nothing(index, monkeypatch):
         patch.setattr(VectorsFile, "sync", FullDisk(1)(VectorsFile.sync))
         assert index.remove([f"old{i}" for i in range(5)]) == 5
     assert index.stats().dead_rows == 5
-    assert [p.name for p in index.location.glob("vectors*")] == ["vectors.f32"]
+    assert vectors_files(index.location) == all_names(index.dtype)
     assert index.verify() == []
     with index.writer():
         pass
@@ -457,7 +463,8 @@ def test_without_mapped_files_they_are_read(index, monkeypatch):
 def test_changing_an_array_of_vectors_does_not_change_the_index(index):
     before = index.vectors()
     with index.snapshot() as now:
-        now.all_vectors[:] = 0
+        for plane in now.all_vectors.planes:
+            plane[:] = 0
     index.vectors()[:] = 0
     index.close()
     np.testing.assert_array_equal(Index.open(index.path).vectors(), before)

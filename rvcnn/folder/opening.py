@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
 
 METRIC = "cosine"
+NEW_DTYPE = "float32"
+"""How an index holds vectors where nobody says."""
 
 
 def existing_folder(root: str | os.PathLike) -> Path:
@@ -27,16 +29,19 @@ def existing_folder(root: str | os.PathLike) -> Path:
     raise UsageError(f"no folder at {os.fspath(root)}: {what}")
 
 
-def home_for(folder: Path, embedder: "Embedder", wait: float) -> Home:
+def home_for(folder: Path, embedder: "Embedder", wait: float, dtype: str | None = None) -> Home:
     """Return where the index at or above a folder is; without one, make it in the folder."""
     root = find_index(folder)
     if root is not None:
         return existing_home(root)
-    return create_index(folder, embedder.dim, METRIC, told_by(embedder), wait, exist_ok=True)
+    new = embedder.dim, METRIC, told_by(embedder)
+    return create_index(folder, *new, wait, exist_ok=True, dtype=dtype or NEW_DTYPE)
 
 
-def open_writer(home: Home, embedder: "Embedder", rebuild: bool, wait: float) -> Writer:
-    """Open an index for this embedder.
+def open_writer(
+    home: Home, embedder: "Embedder", rebuild: bool, wait: float, dtype: str | None = None
+) -> Writer:
+    """Open an index for this embedder and, unless `dtype` is None, for vectors held in this way.
 
     With `rebuild`, one that is damaged or newer is replaced; one of another model is left to be
     reset.
@@ -44,14 +49,15 @@ def open_writer(home: Home, embedder: "Embedder", rebuild: bool, wait: float) ->
     Raises
     ------
     IndexMismatchError
-        It is another model's.
+        It is another model's, or holds its vectors in another way.
     """
     try:
         writer = Writer(home, wait)
     except (IndexDamagedError, IndexMismatchError):
         if not rebuild:
             raise
-        replace_index(home, make(embedder.dim, METRIC, told_by(embedder)), wait)
+        new = make(embedder.dim, METRIC, told_by(embedder), dtype=dtype or NEW_DTYPE)
+        replace_index(home, new, wait)
         writer = Writer(home, wait)
     if not rebuild and not is_of(writer.manifest, embedder):
         have, want = writer.manifest, manifest_of(writer.manifest, embedder)
@@ -61,12 +67,19 @@ def open_writer(home: Home, embedder: "Embedder", rebuild: bool, wait: float) ->
             f"{_name(want, have)}: use that model, or make the index anew with "
             f"`rvcnn embed --rebuild {home.root}`"
         )
+    if not rebuild and dtype not in (None, writer.manifest.dtype):
+        have = writer.manifest.dtype
+        writer.close()
+        raise IndexMismatchError(
+            f"the index of {home.root} holds {have} vectors, not {dtype}: leave --vectors out, or "
+            f"make the index anew with `rvcnn embed --rebuild --vectors {dtype} {home.root}`"
+        )
     return writer
 
 
-def manifest_of(old: Manifest, embedder: "Embedder") -> Manifest:
+def manifest_of(old: Manifest, embedder: "Embedder", dtype: str | None = None) -> Manifest:
     """Return the manifest for this embedder's vectors in the place of `old`."""
-    new = make(embedder.dim, METRIC, told_by(embedder))
+    new = make(embedder.dim, METRIC, told_by(embedder), dtype=dtype or old.dtype)
     return replace(new, root=old.root)
 
 

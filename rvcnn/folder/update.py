@@ -35,6 +35,7 @@ def update(
     workers: int = 0,
     commit_seconds: float = 2.0,
     max_megapixels: float = 200,
+    vectors: str | None = None,
     progress: Callable[[Event], None] = lambda event: None,
 ) -> Report:
     """Embed every image below a folder that its index does not have, and drop those that are gone.
@@ -72,6 +73,9 @@ def update(
     max_megapixels
         Larger images are skipped before memory is taken. Files of more than 8 bytes a pixel of
         that, and 64 MiB, are too. Of files larger than 64 MiB one is in memory at a time.
+    vectors
+        How the index holds vectors: ``float32`` or ``int8``; None for as it does, and ``float32``
+        in a new one.
     progress
         Called with each event, from the calling thread.
 
@@ -80,7 +84,8 @@ def update(
     UsageError
         `root` is no folder.
     IndexMismatchError, IndexDamagedError
-        The index is another model's, or newer, or damaged; `rebuild` would replace it.
+        The index is another model's, holds vectors in another way, or is newer or damaged;
+        `rebuild` would replace it.
     IndexLockedError
         Another process was writing for `wait` seconds.
     RvcnnError
@@ -90,17 +95,17 @@ def update(
     """
     started = time.perf_counter()
     folder = existing_folder(root)
-    home = home_for(folder, embedder, wait)
+    home = home_for(folder, embedder, wait, vectors)
     shown = os.fspath(root)
     if rebuild and folder != home.root:
         folder, shown = home.root, os.fspath(home.root)
     filters = {"recursive": recursive, "exclude": tuple(exclude), "include_hidden": include_hidden}
-    with open_writer(home, embedder, rebuild, wait) as writer:
+    with open_writer(home, embedder, rebuild, wait, vectors) as writer:
         run = _Run(writer, folder, shown, Report(home.root), progress)
         changes = run.find_changes(filters, attempt_name(max_megapixels))
         if rebuild:
             run.refuse_emptying(changes.gone, prune)
-            writer.reset(manifest_of(writer.manifest, embedder))
+            writer.reset(manifest_of(writer.manifest, embedder, vectors))
             changes = run.find_changes(filters, attempt_name(max_megapixels))
         run.announce(changes)
         try:

@@ -1,4 +1,4 @@
-"""Compaction: a new vectors file without the rows that no item has any more."""
+"""Compaction: new vectors files without the rows that no item has any more."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,20 +6,21 @@ from contextlib import suppress
 
 from rvcnn.index.database import State
 from rvcnn.index.files import Home
-from rvcnn.index.vectors import VectorsFile, file_name
+from rvcnn.index.vectors import VectorsFile, file_names
 
 _CHUNK = 4096
 
 
 def compact(connection: sqlite3.Connection, home: Home, state: State, file: VectorsFile) -> None:
-    """Copy the live rows into the next generation's file and commit it; then the old one goes.
+    """Copy the live rows into the next generation's files and commit them; then the old ones go.
 
-    `file` is the live vectors file, all of it committed. At any moment either file is the one that
-    the database names, and it is whole.
+    `file` is the live vectors file, all of it committed. At any moment either generation is the one
+    that the database names, and it is whole.
     """
-    path = home.location / file_name(state.generation + 1)
-    path.unlink(missing_ok=True)
-    new = VectorsFile(home, state.generation + 1, file.dim, 0)
+    paths = [home.location / name for name in file_names(state.generation + 1, file.dtype)]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    new = VectorsFile(home, state.generation + 1, file.dim, file.dtype, 0)
     try:
         connection.execute("BEGIN IMMEDIATE")
         _move_rows(connection, file, new)
@@ -34,12 +35,14 @@ def compact(connection: sqlite3.Connection, home: Home, state: State, file: Vect
         new.close()
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        path.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
         raise
     new.close()
     file.close()
-    with suppress(OSError):  # on Windows a reader may have it mapped: the next writer deletes it
-        (home.location / file_name(state.generation)).unlink()
+    for name in file_names(state.generation, file.dtype):
+        with suppress(OSError):  # on Windows a reader may map it: the next writer deletes it
+            (home.location / name).unlink()
 
 
 def _move_rows(connection: sqlite3.Connection, old: VectorsFile, new: VectorsFile) -> None:

@@ -66,6 +66,7 @@ class Index:
         metric: str = "cosine",
         description: Mapping[str, Any] | None = None,
         wait: float = 10.0,
+        dtype: str = "float32",
     ) -> "Index":
         """Make an empty index of a folder, and the folder where there is none.
 
@@ -82,13 +83,17 @@ class Index:
             What makes the vectors, as plain JSON.
         wait
             Seconds to wait for another process that is making it.
+        dtype
+            How vectors are held: as ``float32``, or as ``int8``, of which a search reads a quarter
+            as many bytes and the disk holds half as many. To a vector's 16-bit steps (about 1e-6 of
+            a score) the results are the same.
 
         Raises
         ------
         UsageError
             The folder has an index, or an argument cannot be meant.
         """
-        return cls.open(create_index(dir, dim, metric, description, wait).root)
+        return cls.open(create_index(dir, dim, metric, description, wait, dtype=dtype).root)
 
     @classmethod
     def open(cls, dir: str | os.PathLike) -> "Index":
@@ -160,6 +165,11 @@ class Index:
         return self._manifest().metric
 
     @property
+    def dtype(self) -> str:
+        """How vectors are held: ``float32`` or ``int8``."""
+        return self._manifest().dtype
+
+    @property
     def description(self) -> Mapping[str, Any]:
         """What makes the vectors."""
         return self._manifest().description
@@ -225,11 +235,11 @@ class Index:
         with self.writer() as writer:
             return writer.remove(ids)
 
-    def search(self, queries: Any, k: int = 10) -> Matches:
+    def search(self, queries: Any, k: int = 10, workers: int = 0) -> Matches:
         """Find the `k` nearest to each of (Q, D) queries; (D,) is a single one.
 
         Equal scores come in the order of their ids' bytes. `k` becomes smaller where there are
-        fewer vectors.
+        fewer vectors. `workers` threads scan; 0 for as many as this process may use.
 
         Raises
         ------
@@ -239,7 +249,7 @@ class Index:
         if isinstance(k, bool) or int(k) != k or k < 1:
             raise UsageError(f"k is a whole number of at least 1, not {k!r}")
         with self.snapshot() as now:
-            rows, scores = now.top_k(self._queries(now, queries), int(k))
+            rows, scores = now.top_k(self._queries(now, queries), int(k), workers)
             return Matches([now.ids_of(row) for row in rows], scores, rows)
 
     def nearest(self, vector: Any) -> Match | None:

@@ -19,6 +19,7 @@ def create_index(
     description: Mapping[str, Any] | None = None,
     wait: float = 10.0,
     exist_ok: bool = False,
+    dtype: str = "float32",
 ) -> Home:
     """Make an empty index of a folder; with `exist_ok`, unless there is one.
 
@@ -27,7 +28,7 @@ def create_index(
     UsageError
         The folder has an index and that is not ok, or an argument cannot be meant.
     """
-    new = manifest.make(dim, metric, description)
+    new = manifest.make(dim, metric, description, dtype=dtype)
     home = make_home(folder)
     lock = WriterLock(home, wait)
     try:

@@ -1,4 +1,4 @@
-"""Exact search: every row is scored, block by block, and the best are kept.
+"""Exact search: every row is scored, block by block, and what may be among the best is refined.
 
 A score says how near a row is, whatever the metric: higher is nearer.
 
@@ -10,36 +10,43 @@ dot        dot product
 euclidean  the distance, negated: 0 is the same vector, -5 is five away
 ========== =============================================================
 
-Results depend neither on how many queries are asked at once nor on the order of the rows: equal
-scores are ordered by `rank`.
+Results depend neither on how many queries are asked at once, nor on the order of the rows, nor on
+threads: equal scores are ordered by `rank`. Rows that are held as int8 are found, and scored, as
+the vectors that `Rows.vectors` gives back.
 """
 
-from typing import NamedTuple
+import functools
+import threading
 
 import numpy as np
 
-_BLOCK_SCORES = 1 << 22  # scores held at once
+from rvcnn.index.bounds import SCANS
+from rvcnn.index.formats import Rows
+from rvcnn.team import team_of
+from rvcnn.threads import available_cpus
+
+_BLOCK_SCORES = 1 << 20  # scores held at once by a thread
 _MOST_QUERIES = 256  # at once
-_MOST_ROWS = 1 << 15
-_EPS = 2.0**-24
-
-
-class Bounds(NamedTuple):
-    """What is known of (Q, B) scores before they are refined: on a scale where higher is nearer."""
-
-    lower: np.ndarray
-    upper: np.ndarray
+_MOST_ROWS = 1 << 16
+_MOST_REFINED = 1 << 12  # at once
 
 
 def top_k(
-    vectors: np.ndarray, queries: np.ndarray, k: int, metric: str, rank: np.ndarray | None = None
+    rows: Rows,
+    queries: np.ndarray,
+    k: int,
+    metric: str,
+    rank: np.ndarray | None = None,
+    workers: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the `k` rows nearest to each query.
 
     Parameters
     ----------
-    vectors, queries
-        (N, D) and (Q, D) C-contiguous finite float32; of unit length where the metric is cosine.
+    rows
+        N vectors (D,); finite, and of unit length where the metric is cosine.
+    queries
+        (Q, D) C-contiguous float32, as the vectors are.
     k
         How many; fewer come where there are fewer rows.
     metric
@@ -47,6 +54,8 @@ def top_k(
     rank
         (N,) integers: a row's place among equal scores, lower first; negative: not to be found.
         The default is the row's number.
+    workers
+        Threads; 0 for as many as this process may use.
 
     Returns
     -------
@@ -54,60 +63,63 @@ def top_k(
         (Q, K) int64 and float32, best first.
     """
     if rank is None:
-        rank = np.arange(len(vectors))
+        rank = np.arange(rows.count)
     k = min(k, int(np.count_nonzero(rank >= 0)))
-    rows = np.empty((len(queries), k), np.int64)
+    found = np.empty((len(queries), k), np.int64)
     scores = np.empty((len(queries), k), np.float32)
     for start in range(0, len(queries) if k else 0, _MOST_QUERIES):
         part = slice(start, start + _MOST_QUERIES)
-        _top_k(vectors, queries[part], metric, rank, rows[part], scores[part])
-    return rows, scores
-
-
-def _top_k(vectors, queries, metric, rank, rows, scores):
-    best = [_Best(rows.shape[1]) for _ in queries]
-    for start, found, bounds in _blocks(vectors, queries, metric, rank):
-        for i, candidates in enumerate(best):
-            candidates.offer(start, found, bounds.lower[i], bounds.upper[i])
-    for i, candidates in enumerate(best):
-        exact = _refine(vectors, queries[i], candidates, metric)
-        order = np.lexsort((rank[candidates.rows], -exact))[: rows.shape[1]]
-        rows[i] = candidates.rows[order]
-        scores[i] = exact[order]
+        best = [_Best(k) for _ in queries[part]]
+        _scan(rows, queries[part], metric, rank, best, workers)
+        for i, candidates in enumerate(best, start):
+            exact = _refine(rows, queries[i], candidates.rows, metric)
+            order = np.lexsort((rank[candidates.rows], -exact))[:k]
+            found[i] = candidates.rows[order]
+            scores[i] = exact[order]
+    return found, scores
 
 
 def above(
-    vectors: np.ndarray,
+    rows: Rows,
     query: np.ndarray,
     threshold: float,
     metric: str,
     rank: np.ndarray | None = None,
+    workers: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find every row whose score is at least `threshold`: rows and scores, best first."""
     if rank is None:
-        rank = np.arange(len(vectors))
-    candidates = _Best(len(vectors), _floor(query, threshold, metric))
-    for start, found, bounds in _blocks(vectors, query[None], metric, rank):
-        candidates.offer(start, found, bounds.lower[0], bounds.upper[0])
-    exact = _refine(vectors, query, candidates, metric).astype(np.float32)
+        rank = np.arange(rows.count)
+    candidates = _Best(rows.count, _floor(query, threshold, metric))
+    _scan(rows, query[None], metric, rank, [candidates], workers)
+    exact = _refine(rows, query, candidates.rows, metric).astype(np.float32)
     order = np.lexsort((rank[candidates.rows], -exact))
     order = order[exact[order] >= np.float32(threshold)]
     return candidates.rows[order], exact[order]
 
 
-def _blocks(vectors, queries, metric, rank):
-    """Yield, block by block: the first row, which rows may be found (or None: all), the bounds."""
-    from rvcnn.kernels import dot_products  # brings in numba
+def _scan(rows, queries, metric, rank, best, workers):
+    """Offer each query's `best` all rows that may be found, block by block."""
+    size = max(1, min(_MOST_ROWS, _BLOCK_SCORES // len(queries), rows.count))
+    scan = SCANS[rows.dtype](rows, queries, metric)
+    alive = rank >= 0
+    whole = alive.all()
 
-    size = max(1, min(_MOST_ROWS, _BLOCK_SCORES // len(queries), len(vectors)))
-    dots = np.empty(len(queries) * size, np.float32)
-    bounds_of = BOUNDS[metric]
-    for start in range(0, len(vectors), size):
-        block = vectors[start : start + size]
-        out = dots[: len(queries) * len(block)].reshape(len(queries), len(block))
-        dot_products(queries, block, out)
-        found = rank[start : start + size] >= 0
-        yield start, None if found.all() else found, bounds_of(out, queries, block)
+    def block(i):
+        where = slice(i * size, (i + 1) * size)
+        bounds = scan.bounds(where)
+        found = None if whole else alive[where]
+        for i, candidates in enumerate(best):
+            error_of = functools.partial(bounds.error_of, i)
+            candidates.offer(where.start, found, bounds.value[i], bounds.most[i], error_of)
+
+    count = -(-rows.count // size)
+    threads = workers or available_cpus()
+    if min(count, threads) > 1:
+        team_of(threads).each(block, count)
+    else:
+        for i in range(count):
+            block(i)
 
 
 class _Best:
@@ -117,43 +129,28 @@ class _Best:
         self.k = k
         self.floor = floor  # what the k-th best reaches at least
         self.rows = np.empty(0, np.int64)
-        self.lower = np.empty(0, np.float32)
-        self.upper = np.empty(0, np.float32)
+        self._lower = self._upper = np.empty(0)
+        self._change = threading.Lock()
 
-    def offer(self, start, found, lower, upper):
-        reaches = upper >= self.floor
+    def offer(self, start, found, value, most, error_of):
+        """Take what may be among the best of a block; from several threads at once."""
+        least = np.nextafter(value.dtype.type(self.floor - most), -np.inf, dtype=value.dtype)
+        near = np.flatnonzero(value >= least)
         if found is not None:
-            reaches &= found
-        new = np.flatnonzero(reaches)
-        if not len(new):
+            near = near[found[near]]
+        if not len(near):
             return
-        self.rows = np.concatenate([self.rows, new + start])
-        self.lower = np.concatenate([self.lower, lower[new]])
-        self.upper = np.concatenate([self.upper, upper[new]])
-        if len(self.rows) > self.k:
-            self.floor = max(self.floor, np.partition(self.lower, -self.k)[-self.k])
-            keep = self.upper >= self.floor
-            self.rows, self.lower, self.upper = self.rows[keep], self.lower[keep], self.upper[keep]
-
-
-def _dot_bounds(dots, queries, block):
-    return Bounds(dots, dots)
-
-
-def _euclidean_bounds(dots, queries, block):
-    """Bound q.x - |x|^2 / 2, which is higher where the distance is less.
-
-    Rounding of the sums of D products is at most about D eps times the sums of their sizes.
-    """
-    squares = np.einsum("ij,ij->i", block, block, dtype=np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
-    error = (block.shape[1] + 8) * _EPS * np.outer(lengths, np.sqrt(squares))
-    value = dots - squares / 2
-    error += 4 * _EPS * np.abs(value)
-    return Bounds(value - error, value + error)
-
-
-BOUNDS = {"cosine": _dot_bounds, "dot": _dot_bounds, "euclidean": _euclidean_bounds}
+        value, error = value[near].astype(np.float64), error_of(near)
+        with self._change:
+            self.rows = np.concatenate([self.rows, near + start])
+            self._lower = np.concatenate([self._lower, value - error])
+            self._upper = np.concatenate([self._upper, value + error])
+            if len(self.rows) > self.k:
+                kth = np.partition(self._lower, -self.k)[-self.k]
+                self.floor = max(self.floor, kth)
+            keep = self._upper >= self.floor
+            self.rows, self._lower = self.rows[keep], self._lower[keep]
+            self._upper = self._upper[keep]
 
 
 def _floor(query, threshold, metric):
@@ -167,13 +164,17 @@ def _floor(query, threshold, metric):
     return value - 1e-6 * (square + float(threshold) ** 2)
 
 
-def _refine(vectors, query, candidates, metric):
-    """Return the scores of the candidates, Euclidean ones computed anew from the differences."""
-    if metric != "euclidean":
-        return candidates.lower
-    scores = np.empty(len(candidates.rows))
-    for start in range(0, len(scores), _MOST_ROWS):
-        rows = candidates.rows[start : start + _MOST_ROWS]
-        difference = vectors[rows].astype(np.float64) - query
-        scores[start : start + _MOST_ROWS] = 0.0 - np.sqrt((difference * difference).sum(axis=1))
+def _refine(rows, query, candidates, metric):
+    """Return the candidates' scores; Euclidean ones from the differences, in float64."""
+    from rvcnn.kernels import dot_products
+
+    scores = np.empty(len(candidates), np.float64 if metric == "euclidean" else np.float32)
+    for start in range(0, len(scores), _MOST_REFINED):
+        part = slice(start, start + _MOST_REFINED)
+        vectors = rows.vectors(metric, candidates[part])
+        if metric == "euclidean":
+            difference = vectors.astype(np.float64) - query
+            scores[part] = 0.0 - np.sqrt((difference * difference).sum(axis=1))
+        else:
+            scores[part] = dot_products(query[None], vectors)[0]
     return scores

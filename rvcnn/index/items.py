@@ -116,9 +116,12 @@ def fact_sum(*values: Any) -> bytes:
     return blake2b(ascii(values).encode("ascii"), digest_size=SUM_BYTES).digest()
 
 
-def vector_sum(vector: Any) -> bytes:
-    """Return the checksum of one vector's bytes (C-contiguous float32)."""
-    return blake2b(vector, digest_size=SUM_BYTES).digest()
+def vector_sum(*parts: Any) -> bytes:
+    """Return the checksum of one vector's bytes, those of each plane (C-contiguous arrays)."""
+    digest = blake2b(digest_size=SUM_BYTES)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
 
 
 def plain(text: str | None) -> str | None:

@@ -13,10 +13,13 @@ from typing import Any
 
 from rvcnn.errors import IndexDamagedError, IndexMismatchError, UsageError
 from rvcnn.index.files import Home, told, write_whole
+from rvcnn.index.formats import FORMATS
 
 NAME = "manifest.json"
 FORMAT = "rvcnn index"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of an index that is not of float32 vectors; those have version 1, as before there were others."""
+LONGEST_INT8 = 1 << 16
 METRICS = ("cosine", "euclidean", "dot")
 WEIGHTS_FILE = "weights_file"
 """Key of a description that says where to look for the model, not which one it is."""
@@ -29,7 +32,7 @@ def identity(description: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Dimension and metric of the vectors, and a description of what made them (plain JSON).
+    """Dimension, metric and type of the vectors, and a description of what made them (plain JSON).
 
     `root` is the folder the index belongs to, where that is not the folder it lies in.
     """
@@ -38,11 +41,14 @@ class Manifest:
     metric: str = "cosine"
     description: Mapping[str, Any] = field(default_factory=dict)
     root: str | None = None
+    dtype: str = "float32"
 
     def to_text(self) -> str:
+        typed = {} if self.dtype == "float32" else {"dtype": self.dtype}
         content = {
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION if typed else 1,
+            **typed,
             "dimension": self.dimension,
             "metric": self.metric,
             "description": dict(self.description),
@@ -53,14 +59,22 @@ class Manifest:
 
 
 def make(
-    dim: int, metric: str, description: Mapping[str, Any] | None, root: str | None = None
+    dim: int,
+    metric: str,
+    description: Mapping[str, Any] | None,
+    root: str | None = None,
+    dtype: str = "float32",
 ) -> Manifest:
     """Return a checked manifest."""
     if isinstance(dim, bool) or int(dim) != dim or dim < 1:
         raise UsageError(f"dim is a whole number of at least 1, not {dim!r}")
     if metric not in METRICS:
         raise UsageError(f"unknown metric {metric!r}: one of {', '.join(METRICS)}")
-    return Manifest(int(dim), metric, plain_json(description or {}), root)
+    if dtype not in FORMATS:
+        raise UsageError(f"unknown dtype {dtype!r}: one of {', '.join(FORMATS)}")
+    if dtype == "int8" and dim > LONGEST_INT8:
+        raise UsageError(f"int8 vectors have at most {LONGEST_INT8} values, not {dim}")
+    return Manifest(int(dim), metric, plain_json(description or {}), root, dtype)
 
 
 def at_home(manifest: Manifest, home: Home) -> Manifest:
@@ -106,10 +120,14 @@ def parse(text: str, home: Home) -> Manifest:
                 f"{FORMAT_VERSION}: install a newer rvcnn, or make the index anew with "
                 f"`rvcnn embed --rebuild {home.root}`"
             )
-        if (content["format"], version) != (FORMAT, FORMAT_VERSION):
+        if content["format"] != FORMAT or version not in range(1, FORMAT_VERSION + 1):
             raise ValueError("not the manifest of an index")
         return make(
-            content["dimension"], content["metric"], content["description"], content.get("root")
+            content["dimension"],
+            content["metric"],
+            content["description"],
+            content.get("root"),
+            content["dtype"] if version > 1 else "float32",
         )
     except IndexMismatchError:
         raise

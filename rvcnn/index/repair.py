@@ -13,7 +13,8 @@ import numpy as np
 from rvcnn.errors import IndexDamagedError
 from rvcnn.index import database, manifest, seal
 from rvcnn.index.files import DATABASE, Home, told
-from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum, vector_sum
+from rvcnn.index.formats import FORMATS, Rows
+from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum
 from rvcnn.index.locate import existing_home
 from rvcnn.index.lock import WriterLock
 from rvcnn.index.vectors import file_name, generation_of, map_file
@@ -61,13 +62,13 @@ def _repair(home: Home) -> Repaired:
         state = _read_state(old)
         parsed = _read_manifest(home, state)
         generation = _live_generation(home, state)
-        vectors = _read_vectors(home, generation, parsed.dimension)
-        owned = np.zeros(len(vectors), bool)
+        vectors = _read_vectors(home, generation, parsed)
+        owned = np.zeros(vectors.count, bool)
         stale = _copy_items(old, new, vectors, owned)
         rows = int(np.flatnonzero(owned)[-1]) + 1 if owned.any() else 0
         new.executemany(
             "INSERT INTO dead VALUES (?, ?)",
-            ((int(row), vector_sum(vectors[row])) for row in np.flatnonzero(~owned[:rows])),
+            ((int(row), vectors.sum_of(row)) for row in np.flatnonzero(~owned[:rows])),
         )
         version = state.version + 1 if state else time.time_ns()
         database.write_state(new, database.State(parsed.to_text(), version, generation, rows))
@@ -119,14 +120,20 @@ def _live_generation(home: Home, state: database.State | None) -> int:
     return max((n for n in numbers if n is not None), default=0)
 
 
-def _read_vectors(home: Home, generation: int, dim: int) -> np.ndarray:
-    path = home.location / file_name(generation)
-    rows = path.stat().st_size // (dim * 4) if path.exists() else 0
-    return map_file(path, rows, dim) if rows else np.empty((0, dim), np.float32)
+def _read_vectors(home: Home, generation: int, parsed: manifest.Manifest) -> Rows:
+    """Map the rows that every file holds."""
+    planes = FORMATS[parsed.dtype].planes(parsed.dimension)
+    paths = [home.location / file_name(generation, plane.suffix) for plane in planes]
+    rows = min(
+        path.stat().st_size // plane.row_bytes if path.exists() else 0
+        for path, plane in zip(paths, planes, strict=True)
+    )
+    mapped = (map_file(*pair, rows) for pair in zip(paths, planes, strict=True))
+    return Rows(parsed.dtype, tuple(mapped))
 
 
 def _copy_items(
-    old: sqlite3.Connection, new: sqlite3.Connection, vectors: np.ndarray, owned: np.ndarray
+    old: sqlite3.Connection, new: sqlite3.Connection, vectors: Rows, owned: np.ndarray
 ) -> int:
     """Copy the items that are sound, mark whose vectors are in `owned`; how many are stale."""
     stale = 0
@@ -144,10 +151,10 @@ def _copy_items(
     return stale
 
 
-def _has_vector(known: list, row: object, vectors: np.ndarray, owned: np.ndarray) -> bool:
-    if known[_STATUS] != Status.OK or not isinstance(row, int) or not 0 <= row < len(vectors):
+def _has_vector(known: list, row: object, vectors: Rows, owned: np.ndarray) -> bool:
+    if known[_STATUS] != Status.OK or not isinstance(row, int) or not 0 <= row < vectors.count:
         return False
-    return not owned[row] and vector_sum(vectors[row]) == known[_SUM]
+    return not owned[row] and vectors.sum_of(row) == known[_SUM]
 
 
 def _sound_records(old: sqlite3.Connection) -> Iterator[tuple]:

@@ -11,6 +11,7 @@ import numpy as np
 from rvcnn.errors import UsageError
 from rvcnn.index import database, exact, manifest
 from rvcnn.index.files import DATABASE, Home, damaged, told
+from rvcnn.index.formats import Rows
 from rvcnn.index.items import COLUMNS, Item, encode_id, from_record
 from rvcnn.index.vectors import map_rows
 
@@ -21,7 +22,7 @@ _ATTEMPTS = 20
 class Loaded:
     """What is kept in memory of one commit; shared by all snapshots of it."""
 
-    def __init__(self, state: database.State, parsed: manifest.Manifest, vectors: np.ndarray):
+    def __init__(self, state: database.State, parsed: manifest.Manifest, vectors: Rows):
         self.state = state
         self.manifest = parsed
         self.vectors = vectors
@@ -40,8 +41,8 @@ class Snapshot:
         self.state = loaded.state
 
     @property
-    def all_vectors(self) -> np.ndarray:
-        """(rows, D) float32: the whole vectors file, dead rows included; not to be changed."""
+    def all_vectors(self) -> Rows:
+        """All rows of the vectors' files, dead ones included; not to be changed."""
         return self._loaded.vectors
 
     def order(self) -> np.ndarray:
@@ -86,7 +87,7 @@ class Snapshot:
     def vectors(self, ids: Iterable[str] | None = None) -> np.ndarray:
         """Return a copy of the vectors of `ids`, or of all `ids()`: (N, D) float32."""
         rows = self.order() if ids is None else np.array([self._row(i) for i in ids], np.int64)
-        return self.all_vectors[rows]
+        return self.all_vectors.vectors(self.manifest.metric, rows)
 
     def _row(self, identity: str) -> int:
         row = self._connection.execute(
@@ -98,13 +99,17 @@ class Snapshot:
             raise damaged(self.home, "an item has a row that is not there")
         return row[0]
 
-    def top_k(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def top_k(self, queries: np.ndarray, k: int, workers: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and scores of the `k` nearest to each of (Q, D) checked queries."""
-        return exact.top_k(self.all_vectors, queries, k, self.manifest.metric, self.rank())
+        metric, rank = self.manifest.metric, self.rank()
+        return exact.top_k(self.all_vectors, queries, k, metric, rank, workers)
 
-    def above(self, query: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    def above(
+        self, query: np.ndarray, threshold: float, workers: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and scores of all that score at least `threshold`."""
-        return exact.above(self.all_vectors, query, threshold, self.manifest.metric, self.rank())
+        metric, rank = self.manifest.metric, self.rank()
+        return exact.above(self.all_vectors, query, threshold, metric, rank, workers)
 
     def ids_of(self, rows: Iterable[int]) -> list[str]:
         """Return the ids of rows."""
@@ -174,7 +179,9 @@ class Source:
         loaded = self._loaded
         if loaded is None or loaded.state != state:
             parsed = manifest.parse(state.manifest, self._home)
-            vectors = map_rows(self._home, state.generation, state.rows, parsed.dimension)
+            vectors = map_rows(
+                self._home, state.generation, state.rows, parsed.dimension, parsed.dtype
+            )
             loaded = self._loaded = Loaded(state, parsed, vectors)
         return loaded
 

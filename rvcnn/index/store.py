@@ -10,7 +10,7 @@ from rvcnn.index.compact import compact
 from rvcnn.index.files import Home, told
 from rvcnn.index.items import FACTS, Status
 from rvcnn.index.lock import WriterLock
-from rvcnn.index.vectors import VectorsFile, file_name
+from rvcnn.index.vectors import VectorsFile, file_names, generation_of
 
 _DEAD_SHARE = 0.3  # of the rows, above which they are compacted
 
@@ -58,17 +58,21 @@ class Store:
         if self.file is not None:
             self.file.close()
         self.file = VectorsFile(
-            self.home, self.state.generation, self.manifest.dimension, self.state.rows
+            self.home,
+            self.state.generation,
+            self.manifest.dimension,
+            self.manifest.dtype,
+            self.state.rows,
         )
 
     def _clear_away(self) -> None:
         """Delete what a writer that died left behind."""
-        live = file_name(self.state.generation)
-        for pattern in ("vectors*.f32", "*.new"):
-            for path in self.home.location.glob(pattern):
-                if path.name != live:
-                    with suppress(OSError):  # on Windows a reader may still have it mapped
-                        path.unlink()
+        live = file_names(self.state.generation, self.manifest.dtype)
+        for path in self.home.location.iterdir():
+            is_rows = generation_of(path) is not None
+            if path.suffix == ".new" or (is_rows and path.name not in live):
+                with suppress(OSError):  # on Windows a reader may still have it mapped
+                    path.unlink()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -125,7 +129,7 @@ class Store:
         """Commit that no item has a vector any more, and what the next ones are going to be."""
         with self.guard, told(self.home):
             self.rollback()
-            old = self.home.location / file_name(self.state.generation)
+            old = file_names(self.state.generation, self.manifest.dtype)
             seal.break_open(self.home.location)
             try:
                 self.connection.execute("BEGIN IMMEDIATE")
@@ -134,8 +138,9 @@ class Store:
             finally:
                 self.rollback()
             manifest.write(self.home.location, self.manifest)
-            with suppress(OSError):
-                old.unlink()
+            for name in old:
+                with suppress(OSError):
+                    (self.home.location / name).unlink()
 
     def _forget_vectors(self, new: manifest.Manifest) -> None:
         self.connection.execute(

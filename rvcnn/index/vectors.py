@@ -1,6 +1,7 @@
-"""The vectors file: float32 rows one after another, appended and never changed.
+"""The vectors' files: rows one after another, appended and never changed.
 
-A compaction makes a new file, so that whoever has the old one mapped is not disturbed.
+There is one file for each plane of the index's format. A compaction makes new ones, so that whoever
+has the old ones mapped is not disturbed.
 """
 
 import os
@@ -14,99 +15,146 @@ import numpy as np
 
 from rvcnn.errors import ShapeError, UsageError
 from rvcnn.index.files import Home, damaged, sync_folder, write_all
+from rvcnn.index.formats import FORMATS, Plane, Rows
 
 LONGEST = 1e18  # of a vector: products of two stay finite in float32
 UNIT_SLACK = 1e-4  # how far from 1 the length of a vector may be that is stored as it is
 _CHUNK = 1 << 14
+_SUFFIXES = "|".join(sorted({p.suffix for f in FORMATS.values() for p in f.planes(1)}))
 
 
-def file_name(generation: int) -> str:
-    return f"vectors.{generation}.f32" if generation else "vectors.f32"
+def file_name(generation: int, suffix: str) -> str:
+    return f"vectors.{generation}.{suffix}" if generation else f"vectors.{suffix}"
+
+
+def file_names(generation: int, dtype: str) -> list[str]:
+    """Return the names of a generation's files."""
+    return [file_name(generation, plane.suffix) for plane in FORMATS[dtype].planes(1)]
 
 
 def generation_of(path: Path) -> int | None:
     """Return the generation of a vectors file, None for any other file."""
-    found = re.fullmatch(r"vectors(?:\.(\d+))?\.f32", path.name)
+    found = re.fullmatch(rf"vectors(?:\.(\d+))?\.(?:{_SUFFIXES})", path.name)
     return found and int(found[1] or 0)
 
 
-def map_rows(home: Home, generation: int, rows: int, dim: int) -> np.ndarray:
-    """Map the first `rows` rows of a generation's file: (rows, dim) float32.
+def map_rows(home: Home, generation: int, rows: int, dim: int, dtype: str) -> Rows:
+    """Map the first `rows` rows of a generation's files.
 
     Raises
     ------
     FileNotFoundError
-        The file is gone, as happens to a reader that a compaction overtakes.
+        A file is gone, as happens to a reader that a compaction overtakes.
     IndexDamagedError
-        It is too short.
+        One is too short.
     """
+    planes = FORMATS[dtype].planes(dim)
+    paths = [home.location / file_name(generation, plane.suffix) for plane in planes]
+    for path, plane in zip(paths, planes, strict=True):
+        size = path.stat().st_size if rows else 0
+        if size < rows * plane.row_bytes:
+            raise damaged(home, f"{path.name} has {size} bytes, not {rows * plane.row_bytes}")
+    return Rows(dtype, tuple(map_file(*pair, rows) for pair in zip(paths, planes, strict=True)))
+
+
+def map_file(path: Path, plane: Plane, rows: int) -> np.ndarray:
+    """Map (rows, width) values; on a file system that maps no files, read them."""
+    shape = rows, plane.width
     if not rows:
-        return np.empty((0, dim), np.float32)
-    path = home.location / file_name(generation)
-    size = path.stat().st_size
-    if size < rows * dim * 4:
-        raise damaged(home, f"{path.name} has {size} bytes, not {rows * dim * 4}")
-    return map_file(path, rows, dim)
-
-
-def map_file(path: Path, rows: int, dim: int) -> np.ndarray:
-    """Map (rows, dim) float32; on a file system that maps no files, read them."""
+        return np.empty(shape, plane.dtype)
     try:
         # Copy on write: the array is writable, as kernels are compiled for, the file is safe.
-        return np.asarray(np.memmap(path, np.float32, "c", shape=(rows, dim)))
+        return np.asarray(np.memmap(path, plane.dtype, "c", shape=shape))
     except FileNotFoundError:
         raise
     except (OSError, ValueError):
-        return np.fromfile(path, np.float32, rows * dim).reshape(rows, dim)
+        return np.fromfile(path, plane.dtype, rows * plane.width).reshape(shape)
 
 
 class VectorsFile:
-    """The live vectors file, open for the one writer."""
+    """The live files of all planes, open for the one writer."""
 
-    def __init__(self, home: Home, generation: int, dim: int, rows: int):
-        """Open or make the file; what lies beyond `rows` was never committed and is cut off."""
-        self._path = home.location / file_name(generation)
-        self._row_bytes = dim * 4
+    def __init__(self, home: Home, generation: int, dim: int, dtype: str, rows: int):
+        """Open or make the files; what lies beyond `rows` was never committed and is cut off."""
         self.generation = generation
         self.dim = dim
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._file = open(descriptor, "r+b", buffering=0)
+        self.dtype = dtype
         self.rows = rows
-        size = os.fstat(descriptor).st_size
-        if size < rows * self._row_bytes:
-            self._file.close()
-            raise damaged(home, f"{self._path.name} has {size} bytes of {rows * self._row_bytes}")
+        self._planes: list[_PlaneFile] = []
+        try:
+            for plane in FORMATS[dtype].planes(dim):
+                path = home.location / file_name(generation, plane.suffix)
+                self._planes.append(_PlaneFile(path, plane))
+                self._planes[-1].check(home, rows)
+        except BaseException:
+            self.close()
+            raise
         self.cut(rows)
         sync_folder(home.location)
 
-    def append(self, vectors: np.ndarray) -> int:
-        """Write (n, dim) float32 rows at the end; the number of the first."""
+    def append(self, rows: Rows) -> int:
+        """Write rows at the end; the number of the first."""
         first = self.rows
-        self._file.seek(first * self._row_bytes)
-        write_all(self._file, np.ascontiguousarray(vectors, np.float32).reshape(-1).data)
-        self.rows += len(vectors)
+        for file, values in zip(self._planes, rows.planes, strict=True):
+            file.write(first, values)
+        self.rows += rows.count
         return first
 
-    def read(self, row: int, count: int = 1) -> np.ndarray:
-        """Return (count, dim) rows."""
-        self._file.seek(row * self._row_bytes)
+    def read(self, row: int, count: int = 1) -> Rows:
+        """Return `count` rows."""
+        return Rows(self.dtype, tuple(file.read(row, count) for file in self._planes))
+
+    def sync(self) -> None:
+        for file in self._planes:
+            file.sync()
+
+    def cut(self, rows: int) -> None:
+        """Forget what lies beyond `rows`, all that is committed: nobody has more of it mapped."""
+        self.rows = rows
+        for file in self._planes:
+            file.cut(rows)
+
+    def close(self) -> None:
+        for file in self._planes:
+            file.close()
+
+
+class _PlaneFile:
+    """One plane's file."""
+
+    def __init__(self, path: Path, plane: Plane):
+        self._path = path
+        self._plane = plane
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._file = open(descriptor, "r+b", buffering=0)
+
+    def check(self, home: Home, rows: int) -> None:
+        """Raise IndexDamagedError if the file has fewer rows."""
+        size, least = os.fstat(self._file.fileno()).st_size, rows * self._plane.row_bytes
+        if size < least:
+            raise damaged(home, f"{self._path.name} has {size} bytes of {least}")
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        self._file.seek(row * self._plane.row_bytes)
+        write_all(self._file, np.ascontiguousarray(values, self._plane.dtype).reshape(-1).data)
+
+    def read(self, row: int, count: int) -> np.ndarray:
+        self._file.seek(row * self._plane.row_bytes)
         data = bytearray()
-        while len(data) < count * self._row_bytes:
-            part = self._file.read(count * self._row_bytes - len(data))
+        while len(data) < count * self._plane.row_bytes:
+            part = self._file.read(count * self._plane.row_bytes - len(data))
             if not part:
                 raise OSError(f"{self._path.name} ends early")
             data += part
-        return np.frombuffer(data, np.float32).reshape(count, self.dim)
+        return np.frombuffer(data, self._plane.dtype).reshape(count, self._plane.width)
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())
 
     def cut(self, rows: int) -> None:
-        """Forget what lies beyond `rows`, all that is committed: nobody has more of it mapped."""
-        self.rows = rows
         # Windows does not shorten a file that is mapped; the next rows overwrite the rest.
         with suppress(OSError):
-            self._file.truncate(rows * self._row_bytes)
+            self._file.truncate(rows * self._plane.row_bytes)
 
     def close(self) -> None:
         self._file.close()

@@ -11,7 +11,7 @@ from rvcnn.errors import IndexDamagedError
 from rvcnn.index import manifest, seal
 from rvcnn.index.database import State
 from rvcnn.index.files import DATABASE, Home
-from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum, vector_sum
+from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum
 from rvcnn.index.locate import existing_home
 from rvcnn.index.snapshot import Snapshot, Source
 from rvcnn.index.vectors import UNIT_SLACK
@@ -113,9 +113,9 @@ def fault_of_item(now: Snapshot, record: tuple, owners: np.ndarray) -> str | Non
         return None
     if not is_there:
         return f"its row {row} is not there"
-    vector = now.all_vectors[row]
-    if vector_sum(vector) != known[FACTS.index("vector_sum")]:
+    if now.all_vectors.sum_of(row) != known[FACTS.index("vector_sum")]:
         return "its vector has changed: its checksum is another one"
+    vector = now.all_vectors.decode(slice(row, row + 1))[0]
     length = float(np.sqrt(np.square(vector, dtype=np.float64).sum()))
     if not np.isfinite(length):
         return "its vector is not finite"
@@ -139,5 +139,5 @@ def _faults_of_dead(now: Snapshot, owners: np.ndarray) -> Iterator[str]:
             yield f"the dead row {row} is not there"
             continue
         owners[row] += 1
-        if vector_sum(now.all_vectors[row]) != digest:
+        if now.all_vectors.sum_of(row) != digest:
             yield f"the dead row {row} has changed: its checksum is another one"

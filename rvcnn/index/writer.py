@@ -10,6 +10,7 @@ import numpy as np
 
 from rvcnn.errors import ShapeError, UsageError
 from rvcnn.index.files import Home, told
+from rvcnn.index.formats import encode
 from rvcnn.index.items import (
     COLUMNS,
     FACTS,
@@ -20,7 +21,6 @@ from rvcnn.index.items import (
     fact_sum,
     facts,
     from_record,
-    vector_sum,
 )
 from rvcnn.index.manifest import Manifest
 from rvcnn.index.store import Store
@@ -148,10 +148,11 @@ class Writer:
         connection = self._store.connection
         ids = [encode_id(item.id) for item in items]
         connection.executemany(_BURY, [(i,) for i in ids])
-        first = None if rows is None else self._store.file.append(rows)
+        held = None if rows is None else encode(rows, self.manifest.dtype)
+        first = None if held is None else self._store.file.append(held)
         records = []
         for n, item in enumerate(items):
-            digest = None if rows is None else vector_sum(rows[n])
+            digest = None if held is None else held.sum_of(n)
             known = facts(item, digest)
             if item.metadata is None:
                 known = (*known[:-2], self._metadata_of(ids[n]), digest)
@@ -199,9 +200,9 @@ class Writer:
                 f"{_SELECT} WHERE sha256 = ? AND row IS NOT NULL", (sha256,)
             ):
                 item = from_record(record)
-                vector = self._store.file.read(item.row)[0]
-                if vector_sum(vector) == record[COLUMNS.index("vector_sum")]:
-                    return item, vector
+                held = self._store.file.read(item.row)
+                if held.sum_of(0) == record[COLUMNS.index("vector_sum")]:
+                    return item, held.decode()[0]
             return None
 
     def known(self, below: str = "") -> dict[str, Known]:
