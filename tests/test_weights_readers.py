@@ -1,6 +1,7 @@
 """Checkpoints of every kind give the tensors that were put in, and nothing else."""
 
 import io
+import zipfile
 from collections import OrderedDict
 
 import checkpoints as c
@@ -12,6 +13,8 @@ from rvcnn.errors import WeightsError
 from rvcnn.model import create_model
 from rvcnn.passes import optimise
 from rvcnn.weights import load_weights, open_weights
+from rvcnn.weights.contents import Refusal
+from rvcnn.weights.readers.archive import Archive
 
 REAL = "mobilenetv3_small_in1k_same"
 KINDS = {f"{REAL}.pth": "PyTorch checkpoint", f"{REAL}_legacy.pth": "PyTorch checkpoint (legacy)"}
@@ -180,7 +183,7 @@ def test_averaged_weights_come_first_and_the_choice_is_said_and_can_be_changed(r
         read(content, entry="model")
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "net.backbone."])
 def test_prefixes_of_wrapped_modules_come_off(values, read, prefix):
     named = {f"{prefix}x.{k}": v for k, v in values.items()}
     weights = read(c.as_zip(named | {"n_averaged": np.array(3, np.int64)}))
@@ -201,6 +204,26 @@ def test_what_python_2_and_older_versions_wrote(read):
     assert_holds(read(c.torch_legacy(ordered, {"0": array})), {"a": want, "b": want})
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archives_are_read_as_zipfile_reads_them(method):
+    rng = np.random.default_rng(3)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for i, name in enumerate(("a", "folder/b", "é/ü.txt", "empty")):
+            data = bytes(rng.integers(0, 4, 1000 * (name != "empty"), np.uint8))
+            with archive.open(name, "w", force_zip64=i % 2 == 0) as member:
+                member.write(data)
+        archive.comment = b"PK\x05\x06 in a comment"[4:] * 3
+    found = Archive(memoryview(out.getvalue()))
+    with zipfile.ZipFile(out) as archive:
+        assert list(found.entries) == archive.namelist()
+        for name in archive.namelist():
+            assert bytes(found.read(name)) == archive.read(name)
+            assert found.head(name, 10) == archive.read(name)[:10]
+    with pytest.raises(Refusal, match="without 'b'"):
+        found.read("b")
+
+
 # --- PyTorch's own files ------------------------------------------------------------------------
 
 
@@ -211,6 +234,7 @@ def test_what_torch_saves(torch, tmp_path, read, zipped, protocol):
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
     state = OrderedDict(net.state_dict())
     state["half"], state["brain"] = torch.randn(3, 5).half(), torch.randn(7).bfloat16()
+    state["turned brain"] = torch.randn(3, 5).bfloat16().T
     state["double"], state["turned"] = torch.randn(4).double(), torch.randn(4, 6).T
     state["parameter"] = torch.nn.Parameter(torch.randn(2, 2))
     state["part"], state["tied"] = torch.arange(20.0)[3:9:2], state["0.weight"]

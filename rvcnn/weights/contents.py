@@ -87,7 +87,7 @@ class Stored(NamedTuple):
             steps = tuple(step * kind.itemsize for step in self.strides)
             view = np.lib.stride_tricks.as_strided(storage, self.shape, steps, writeable=False)
         if self.dtype == "BF16":
-            return (view.astype(np.uint32) << 16).view(np.float32)
+            return (view.astype(np.uint32, order="C") << 16).view(np.float32)
         with np.errstate(over="ignore"):
             return np.array(view, np.float32, order="C")
 

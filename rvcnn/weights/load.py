@@ -60,29 +60,45 @@ def load_weights(path, entry=None) -> Weights:
         If the file is absent, damaged, asks for anything to be run, or holds something other than
         floating-point tensors.
     """
-    file = open_weights(path, entry)
-    tensors = {}
-    for key, tensor in file.tensors.items():
-        if tensor.dtype not in FLOATS:
-            raise WeightsError(
-                f"{file.source}: tensor {shown(key)} has dtype {tensor.dtype}, not one of "
-                f"{', '.join(FLOATS)}"
-            )
-        with _named(file.source):
-            tensors[key] = tensor.float32()
-    return Weights(tensors, file.metadata, file.source, file.sha256, file.notes)
+    return _named(path, _load, entry)
 
 
 def open_weights(path, entry=None) -> WeightsFile:
     """Find what a weights file holds; parameters and errors as :func:`load_weights`."""
-    path = Path(path)
+    return _named(path, _open, entry)
+
+
+def _named(path, work, entry):
+    """Call ``work``; put the file's name before the reason why it is refused.
+
+    The error is raised once the refusal is gone, and with it all that held the file open.
+    """
+    try:
+        return work(Path(path), entry)
+    except Refusal as refusal:
+        reason = str(refusal)
+    raise WeightsError(f"{path}: {reason}")
+
+
+def _load(path, entry):
+    file = _open(path, entry)
+    tensors = {}
+    for key, tensor in file.tensors.items():
+        if tensor.dtype not in FLOATS:
+            raise Refusal(
+                f"tensor {shown(key)} has dtype {tensor.dtype}, not one of {', '.join(FLOATS)}"
+            )
+        tensors[key] = tensor.float32()
+    return Weights(tensors, file.metadata, file.source, file.sha256, file.notes)
+
+
+def _open(path, entry):
     buffer = map_file(path)
-    with _named(path):
-        kind, contents = read(buffer, entry)
+    kind, contents = read(buffer, entry)
     keys = [key for key in contents.tensors if not key.endswith(IGNORED)]
     translation = translate(keys)
     if len(translation.names) < len(keys):
-        raise WeightsError(f"{path}: two of its tensors have the same name in rvcnn's layout")
+        raise Refusal("two of its tensors have the same name in rvcnn's layout")
     tensors = {}
     for key, name in translation.names.items():
         tensor = contents.tensors[name]
@@ -101,17 +117,3 @@ def open_weights(path, entry=None) -> WeightsFile:
         {**facts, **metadata},
         (*contents.notes, *translation.notes, *notes),
     )
-
-
-class _named:
-    """Put a file's name before the reason why it is refused."""
-
-    def __init__(self, source):
-        self._source = source
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, Refusal):
-            raise WeightsError(f"{self._source}: {error}") from None

@@ -16,8 +16,8 @@ LAYOUTS: tuple[Layout, ...] = (TIMM, D_LI14)
 OWN = "torchvision"
 """Name of rvcnn's own layout."""
 
-PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
+"""What DataParallel, torch.compile and training scripts put before every name."""
 
 
 class Translation(NamedTuple):
@@ -45,13 +45,7 @@ class Translation(NamedTuple):
 
 def translate(keys: Iterable[str]) -> Translation:
     """Find the layout of a file's names and translate them; unknown names stay as they are."""
-    names = {key: key for key in keys}
-    notes = []
-    for prefix in PREFIXES:
-        dotted = [key for key in names if "." in key]
-        if dotted and all(key.startswith(prefix) for key in dotted):
-            names = {key.removeprefix(prefix): name for key, name in names.items()}
-            notes.append(f"took {prefix!r} off the names")
+    names, notes = _without_prefixes({key: key for key in keys})
     for layout in LAYOUTS:
         if layout.matches(names):
             renamed = layout.rename(names)
@@ -60,3 +54,16 @@ def translate(keys: Iterable[str]) -> Translation:
             notes.append(f"names are {layout.name}'s; translated to {OWN}'s")
             return Translation(names, layout.name, facts, tuple(notes), layout.dimensions)
     return Translation(names, notes=tuple(notes))
+
+
+def _without_prefixes(names):
+    """The names without what all of them begin with, and notes on what that was."""
+    notes = []
+    while True:
+        dotted = [key for key in names if "." in key]
+        shared = (p for p in PREFIXES if dotted and all(key.startswith(p) for key in dotted))
+        prefix = next(shared, None)
+        if prefix is None:
+            return names, notes
+        names = {key.removeprefix(prefix): name for key, name in names.items()}
+        notes.append(f"took {prefix!r} off the names")
