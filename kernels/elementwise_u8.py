@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _cover
 from ._divide import Axis
-from ._jit import F32, U8, kernel
+from ._jit import F32, U8, kernel, unroll
 from ._program import At, Call
 
 if TYPE_CHECKING:
@@ -16,30 +16,42 @@ if TYPE_CHECKING:
 _ROWS = Axis("rows", "", lambda v, y: {m: y * v[f"{m}_row"] for m in ("out", "x")})
 
 
-@kernel("u8_quantize__v{LANES}", lambda v: v["rows"] * v["length"], (_ROWS,), exact=True)
+@kernel(
+    "u8_quantize_{NV}x{LANES}__v{LANES}", lambda v: v["rows"] * v["length"], (_ROWS,), exact=True
+)
 def u8_quantize(
     out: U8, x: F32, inverse: F32, zero: F32, rows: int, length: int, out_row: int, x_row: int
 ):
-    """``clip(x * inverse[i] + zero[i], 0, 255)`` along rows, to even; NaN becomes 0."""
-    for i in range(0, length, LANES):
-        z = load(zero, i, LANES)
-        m = load(inverse, i, LANES)
-        low = 0.0 - z
-        high = 255.0 - z
+    """``clip(x * inverse[i] + zero[i], 0, 255)`` along rows, to even; NaN becomes 0.
+
+    ``length`` is a multiple of NV * LANES.
+    """
+    for i in range(0, length, NV * LANES):
+        for v in unroll(NV):
+            reg_m[v] = load(inverse, i + v * LANES, LANES)
+            reg_z[v] = load(zero, i + v * LANES, LANES)
+            reg_low[v] = 0.0 - reg_z[v]
+            reg_high[v] = 255.0 - reg_z[v]
         for y in range(rows):
-            v = clip(load(x, y * x_row + i, LANES) * m, low, high)
-            store_u8_even(out, y * out_row + i, v, z)
+            for v in unroll(NV):
+                at = i + v * LANES
+                c = clip(load(x, y * x_row + at, LANES) * reg_m[v], reg_low[v], reg_high[v])
+                store_u8_even(out, y * out_row + at, c, reg_z[v])
 
 
-@kernel("u8_dequantize__v{LANES}", lambda v: v["rows"] * v["length"], (_ROWS,), exact=True)
+@kernel(
+    "u8_dequantize_{NV}x{LANES}__v{LANES}", lambda v: v["rows"] * v["length"], (_ROWS,), exact=True
+)
 def u8_dequantize(
     out: F32, x: U8, scale: F32, zero: F32, rows: int, length: int, out_row: int, x_row: int
 ):
-    """``(x - zero[i]) * scale[i]`` along rows."""
+    """``(x - zero[i]) * scale[i]`` along rows; ``length`` is a multiple of NV * LANES."""
     for y in range(rows):
-        for i in range(0, length, LANES):
-            v = load_u8(x, y * x_row + i, LANES) - load(zero, i, LANES)
-            store(out, y * out_row + i, v * load(scale, i, LANES))
+        for i in range(0, length, NV * LANES):
+            for v in unroll(NV):
+                at = i + v * LANES
+                c = load_u8(x, y * x_row + at, LANES) - load(zero, at, LANES)
+                store(out, y * out_row + at, c * load(scale, at, LANES))
 
 
 @kernel(
@@ -129,16 +141,27 @@ def u8_fill_border(
         at += (count + (width if y < rows - 1 else 0)) * channels
 
 
+VECTORS = 4
+"""Vectors that are read one after the other: whole cache lines before the next row's."""
+
+
 def _along(m, value):
     """A number a channel, or one for all, for each value of a row of a map."""
     return np.tile(np.broadcast_to(np.float32(value), m.channels), m.width)
+
+
+def _pieces(n):
+    """Pieces (start, count, NV, LANES) that cover ``n`` values: first some vectors at a time."""
+    for start, count, lanes in _cover.exact(n):
+        wide = count - count % (VECTORS * lanes)
+        yield from ((start, wide, VECTORS, lanes), (start + wide, count - wide, 1, lanes))
 
 
 def _rows(family, out, x, *vectors):
     along = [_along(x, v) for v in vectors]
     return [
         Call(
-            family(LANES=lanes),
+            family(NV=nv, LANES=lanes),
             (
                 out.at(c=start),
                 x.at(c=start),
@@ -149,8 +172,23 @@ def _rows(family, out, x, *vectors):
                 x.row,
             ),
         )
-        for start, count, lanes in _cover.exact(x.width * x.channels)
+        for start, count, nv, lanes in _pieces(x.width * x.channels)
+        if count
     ]
+
+
+LINE = 64
+"""Values of a map with one scale that are quantised next to each other."""
+
+
+def _lines(m):
+    """A map without gaps as lines of LINE values, and what is left as a shorter one."""
+    size = m.height * m.width * m.channels
+    whole = size // LINE
+    lines = m._replace(height=whole, width=1, channels=LINE, row=LINE, pixel=LINE)
+    rest = size % LINE
+    last = lines._replace(offset=m.offset + whole * LINE, height=1, channels=rest, row=rest)
+    return [part for part in (lines, last) if part.height * part.channels]
 
 
 def quantize(out, x, scale, zero):
@@ -158,7 +196,11 @@ def quantize(out, x, scale, zero):
 
     ``x / scale`` is computed as ``x * (1 / scale)``, the reciprocal rounded to float32.
     """
-    return _rows(u8_quantize, out, x, 1 / np.asarray(scale, np.float64), zero)
+    inverse = 1 / np.asarray(scale, np.float64)
+    pairs = [(out, x)]
+    if inverse.size == np.size(zero) == 1 and not out.skip and not x.skip:
+        pairs = zip(_lines(out), _lines(x), strict=True)
+    return [call for pair in pairs for call in _rows(u8_quantize, *pair, inverse, zero)]
 
 
 def dequantize(out, x, scale, zero):
