@@ -19,8 +19,17 @@ from typing import NamedTuple
 import common
 import numpy as np
 
-from rvcnn.kernels import Map, Program, Window, WinogradFilterCache, conv, lanes, target, winograd
-from rvcnn.kernels._program import At
+from rvcnn.kernels import (
+    At,
+    Map,
+    Program,
+    Window,
+    WinogradFilterCache,
+    conv,
+    lanes,
+    target,
+    winograd,
+)
 from rvcnn.peak import timed
 
 WINDOW = Window((3, 3), padding=((1, 1), (1, 1)))
@@ -53,7 +62,7 @@ class Layer(NamedTuple):
     @property
     def tile(self) -> int | None:
         """Side of the tiles that are chosen for it."""
-        return winograd.tile_for(self.size, self.size, self.channels, self.outputs)
+        return 4 if winograd.pays(self.size, *self) else None
 
 
 def programs(layer: Layer) -> dict[str, Program]:

@@ -6,7 +6,7 @@ in the cache. Every value is computed as before, so results do not change.
 
 import math
 
-from .kernels import FUSED, cut, rows_axis
+from .kernels import BARRIER, FUSED, cut, rows_axis
 from .kernels.conv import is_depthwise
 from .ops import Conv2d
 
@@ -29,7 +29,7 @@ def banded(steps, shapes):
     calls, steps = [], list(steps)
     while steps:
         first = steps.pop(0)
-        if steps and pays(first.node, steps[0].node, shapes):
+        if steps and BARRIER not in first.calls and pays(first.node, steps[0].node, shapes):
             calls += _interleaved(first, steps.pop(0), shapes)
         else:
             calls += first.calls

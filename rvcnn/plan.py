@@ -15,6 +15,8 @@ from .ops.base import NO_BORDER, Shape
 from .team import team_of
 
 ARENA, BYTES, IMAGE = "arena", "bytes", "image"
+SCRATCH = "scratch"
+"""With a node's name: the memory that its step alone uses."""
 """Buffers of a plan: the arena as float32, the same as uint8, and what is run."""
 
 SLACK = 64
@@ -125,7 +127,9 @@ class Plan:
         steps = [Step(None, _load(maps[INPUT], image, pixels, graph.stored.get(INPUT)))]
         for node in graph.nodes:
             inputs = (maps[i] for i in node.inputs)
-            steps.append(Step(node, node.op.lower(node.params, maps[node.name], *inputs)))
+            own = offsets.get((SCRATCH, node.name))
+            more = {} if own is None else {"scratch": At(ARENA, own // 4)}
+            steps.append(Step(node, node.op.lower(node.params, maps[node.name], *inputs, **more)))
         for step, name in zip(steps, layouts, strict=True):
             step.calls[:0] = layouts[name].border(offsets[name])
         self.steps = tuple(steps)
@@ -157,7 +161,11 @@ class Plan:
             if pays(dense, depthwise, self.shapes):
                 last.update((name, max(last[name], i + 1)) for name in dense.inputs)
         last.update(dict.fromkeys(graph.outputs, len(graph.nodes) + 1))
-        return {n: Lifetime(layouts[n].size, first[n], last[n]) for n in layouts}
+        lives = {n: Lifetime(layouts[n].size, first[n], last[n]) for n in layouts}
+        for i, node in enumerate(graph.nodes, 1):
+            if size := node.op.scratch(*(self.shapes[n] for n in node.inputs)):
+                lives[SCRATCH, node.name] = Lifetime(4 * size, i, i)
+        return lives
 
     def kernels(self):
         """The distinct kernels this plan calls."""

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 from kernels_checks import EPS, assert_within, rounding_bound
 from kernels_problems import STEEPEST, activation_bound
+from kernels_winograd import rounding as winograd_rounding
 
 from rvcnn import ops
 from rvcnn.graph import INPUT, Graph, Node
-from rvcnn.kernels import BARRIER, reference
+from rvcnn.kernels import BARRIER, conv, reference
 from rvcnn.models import MobileNetConfig, mobilenetv3
 from rvcnn.plan import Plan
 
@@ -71,6 +72,26 @@ def bordered():
     )
 
 
+def residual():
+    """Make layers of 3x3 convolutions as residual networks have them; one before a depthwise."""
+    padding = ((1, 1), (1, 1))
+    dense = ops.Conv2d(40, 40, (3, 3), padding=padding, activation="relu")
+    added = ops.Conv2d(40, 40, (3, 3), padding=padding, bias=True, residual=True)
+    return bound_to_random(
+        layers(
+            ("stem", ops.Conv2d(3, 40, (1, 1), activation="hard_swish")),
+            ("a", dense, "stem"),
+            ("b", added, "a", "stem"),
+            ("c", ops.Conv2d(40, 24, (3, 3), padding="same", activation="silu"), "b"),
+            ("d", ops.Conv2d(24, 40, (3, 3), padding=((2, 0), (0, 1)), bias=True), "c"),
+            ("e", ops.Conv2d(40, 40, (3, 3), padding="same", groups=40), "d"),
+            ("f", dense, "e"),
+            ("g", ops.GlobalAvgPool(), "f"),
+            outputs=["g", "b"],
+        )
+    )
+
+
 def run_reference(graph, x):
     """Compute every layer in float64: {name: map}."""
     values = {INPUT: np.asarray(x, np.float64)}
@@ -115,14 +136,26 @@ def error_bound(node, inputs, want):
     return _BOUNDS[type(node.op)](node.op, node.params, inputs, want)
 
 
+def _rounding(op, params, x):
+    """How far a convolution or product may be off before its activation."""
+    weight = params["weight"]
+    if isinstance(op, ops.Conv2d):
+        window = op.window(x.shape)
+        size = window.out_size(*x.shape[:2])
+        if conv.is_winograd(size, weight.shape, window, op.groups):
+            bias = params.get("bias", np.zeros(op.out_channels))
+            return winograd_rounding(x, weight.transpose(0, 2, 3, 1), bias, window.padding, 4)
+    magnitude = op.reference({k: np.abs(v) for k, v in params.items()}, np.abs(x))
+    return rounding_bound(magnitude, weight[0].size)
+
+
 def _products(op, params, inputs, want):
     plain = replace(op, activation="identity")
     if isinstance(op, ops.Conv2d):
         plain = replace(plain, residual=False)
     x, *residual = inputs
     before = plain.reference(params, x)
-    magnitude = plain.reference({k: np.abs(v) for k, v in params.items()}, np.abs(x))
-    error = STEEPEST[op.activation] * rounding_bound(magnitude, params["weight"][0].size)
+    error = STEEPEST[op.activation] * _rounding(plain, params, x)
     error += activation_bound(before, op.activation)
     last = np.abs(want) + sum(np.abs(want - r) for r in residual)
     return error + EPS * last

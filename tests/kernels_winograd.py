@@ -26,6 +26,21 @@ def untiled(tiles, size):
     return tiles.swapaxes(1, 2).reshape(down * m, across * m, n)[: size[0], : size[1]]
 
 
+def rounding(x, weights, bias, padding, m):
+    """Bound the error of a convolution with (N, 3, 3, C) weights, before its activation.
+
+    A term of the result is rounded 6 times on its way to the points, once as a filter's, C + 1
+    times in its product, 8 times on the way back and once with the bias.
+    """
+    x, weights, bias = (np.abs(a).astype(np.float64) for a in (x, weights, bias))
+    b, g, a = map(np.abs, MATRICES[m])
+    data, size = windows(x, padding, m)
+    filters = np.einsum("pk,nklc,ql->pqcn", g, weights, g, optimize=True)
+    points = np.einsum("pi,hwijc,qj->hwpqc", b, data, b, optimize=True)
+    back = np.einsum("ip,hwpqc,pqcn,jq->hwijn", a, points, filters, a, optimize=True)
+    return rounding_bound(untiled(back, size) + bias, weights.shape[3] + 17)
+
+
 class Winograd(Problem):
     """As :class:`Problem`, a convolution; its subclasses say with which tiles it is computed."""
 
@@ -35,18 +50,7 @@ class Winograd(Problem):
         return kernels.conv_3x3_winograd(x, filters, bias, **self.options)
 
     def rounding(self):
-        """Bound the error before the activation.
-
-        A term of the result is rounded 6 times on its way to the points, once as a filter's, C + 1
-        times in its product, 8 times on the way back and once with the bias.
-        """
-        x, weights, bias = (np.abs(a).astype(np.float64) for a in self.args)
-        b, g, a = map(np.abs, MATRICES[self.tile])
-        data, size = windows(x, self.options["padding"], self.tile)
-        filters = np.einsum("pk,nklc,ql->pqcn", g, weights, g)
-        points = np.einsum("pi,hwijc,qj->hwpqc", b, data, b)
-        back = np.einsum("ip,hwpqc,pqcn,jq->hwijn", a, points, filters, a, optimize=True)
-        return rounding_bound(untiled(back, size) + bias, weights.shape[3] + 17)
+        return rounding(*self.args, self.options["padding"], self.tile)
 
     def with_a_nan(self):
         """Return this problem with a NaN in it; outputs that its tiles take from there are NaN."""

@@ -45,6 +45,13 @@ def test_kernels(tmp_path):
     assert all(float(row["ratio"]) > 0 for row in rows)
 
 
+def test_winograd(tmp_path):
+    rows = measured("winograd.py", folder=tmp_path)
+    assert {row["engine"] for row in rows} == {"direct", "F(2x2)", "F(4x4)"}
+    assert {row["mode"] for row in rows} == {"warm", "cold"}
+    assert all(float(row["ratio"]) == 1 for row in rows if row["engine"] == "direct")
+
+
 def test_engines_alone(tmp_path):
     rows = measured("engines.py", "--engines", "rvcnn", folder=tmp_path)
     kinds = [(row["engine"], row["mode"], row["threads"]) for row in rows]

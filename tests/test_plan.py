@@ -10,6 +10,7 @@ from graph_checks import (
     image,
     layers,
     network,
+    residual,
     run_plan,
     with_all_outputs,
 )
@@ -53,11 +54,18 @@ def test_every_layer_of_a_network(variant, size, padding, rewrite):
     assert_every_layer(rewrite(network(variant, padding=padding)), image(1, *size, 3))
 
 
+def test_every_layer_of_a_residual_network():
+    graph, x = residual(), image(1, *SIZE)
+    assert_every_layer(graph, x)
+    chosen = {call.kernel.family.name for call in calls_of(Plan(graph, SIZE))}
+    assert "f32_winograd_product" in chosen
+
+
 # --- the arena ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rewrite", [optimise, lambda g: g], ids=["optimised", "as it is"])
-@pytest.mark.parametrize("make", [bordered, network])
+@pytest.mark.parametrize("make", [bordered, network, residual])
 def test_what_the_arena_held_before_does_not_matter(make, rewrite):
     plan, x = Plan(rewrite(make()), SIZE), image(2, *SIZE)
     clean, dirty = plan.workspace(), plan.workspace()
@@ -70,7 +78,7 @@ def test_what_the_arena_held_before_does_not_matter(make, rewrite):
         dirty.run(image(3, *SIZE))
 
 
-@pytest.mark.parametrize("make", [bordered, network])
+@pytest.mark.parametrize("make", [bordered, network, residual])
 def test_reused_memory_gives_what_memory_of_its_own_gives(make):
     graph, x = make(), image(4, *SIZE)
     names = [node.name for node in graph.nodes]

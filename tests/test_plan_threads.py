@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
-from graph_checks import bordered, calls_of, image, network
+from graph_checks import bordered, calls_of, image, network, residual
 
 from rvcnn.kernels import BARRIER, At, Map, Program, elementwise
 from rvcnn.passes import optimise
@@ -115,7 +115,7 @@ def shuffled(plan, threads, rng):
 
 
 @pytest.mark.parametrize("threads", [2, 7, 50])
-@pytest.mark.parametrize("make", [bordered, network])
+@pytest.mark.parametrize("make", [bordered, network, residual])
 def test_the_calls_of_a_stage_may_run_in_any_order(make, threads):
     """What stands between two barriers depends on nothing else there, and misses no output."""
     plan, x = Plan(optimise(make()), (160, 171, 3)), image(8, 160, 171, 3)

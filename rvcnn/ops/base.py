@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rvcnn.kernels import Call, Map
+from rvcnn.kernels import At, Call, Map
 
 Shape = tuple[int, int, int]
 """Rows, columns, channels of one image's map."""
@@ -31,10 +31,16 @@ class Op(ABC):
         """Border of zeros that :meth:`lower` wants round its first input."""
         return NO_BORDER
 
+    def scratch(self, *inputs: Shape) -> int:
+        """float32 values of memory of its own that :meth:`lower` wants, if any."""
+        return 0
+
     @abstractmethod
     def reference(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray) -> np.ndarray:
         """The result in plain NumPy, float64."""
 
     @abstractmethod
-    def lower(self, params: Mapping[str, np.ndarray], out: Map, *inputs: Map) -> list[Call]:
-        """Kernel calls that compute the result."""
+    def lower(
+        self, params: Mapping[str, np.ndarray], out: Map, *inputs: Map, scratch: At | None = None
+    ) -> list[Call]:
+        """Kernel calls that compute the result, with the memory that :meth:`scratch` wants."""

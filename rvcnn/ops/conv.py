@@ -74,6 +74,11 @@ class Conv2d(Op):
             raise ShapeError(f"a residual of {residual[0]} does not fit an output of {out}")
         return out
 
+    def scratch(self, x, *residual):
+        window = self.window(x)
+        weight = self.parameters()["weight"]
+        return conv.scratch_size(window.out_size(*x[:2]), weight, window, self.groups)
+
     def reference(self, params, x, *residual):
         window = self.window(x.shape)
         y = reference.conv2d(
@@ -88,7 +93,7 @@ class Conv2d(Op):
         y = reference.ACTIVATIONS[self.activation](y)
         return y + residual[0] if residual else y
 
-    def lower(self, params, out, x, *residual):
+    def lower(self, params, out, x, residual=None, scratch=None):
         return conv.convolution(
             out,
             x,
@@ -97,7 +102,8 @@ class Conv2d(Op):
             self.window((x.height, x.width, x.channels)),
             self.groups,
             self.activation,
-            *residual,
+            residual,
+            scratch=scratch,
         )
 
 
