@@ -17,7 +17,7 @@ from rvcnn.cli.console import note
     type=click.Choice(["float32", "float16", "int8"]),
     default="float32",
     show_default=True,
-    help="int8: each vector scaled so that its largest value is 127.",
+    help="int8: each vector scaled so that its largest value is 127; the scales are written too.",
 )
 @options.quiet
 def command(dir: Path, output: Path, dtype: str, quiet: bool) -> None:

@@ -40,7 +40,8 @@ def write(file: Path, paths: Sequence[str], vectors: np.ndarray, dtype: str = "f
     Raises
     ------
     UsageError
-        An unknown suffix or dtype, a target that cannot be a file, or a missing extra.
+        An unknown suffix or dtype, a target that cannot be a file, a missing extra, or values that
+        `dtype` or the format cannot hold.
     """
     writer = check_target(file)
     writer(Path(os.path.realpath(file)), make_table(paths, vectors, dtype))
@@ -72,7 +73,11 @@ def make_table(paths: Sequence[str], vectors: np.ndarray, dtype: str) -> Table:
     scales = None
     if dtype == "int8":
         vectors, scales = quantize_rows(vectors)
-    return Table([paths[i] for i in order], vectors.astype(dtype, copy=False), scales)
+    with np.errstate(over="ignore"):
+        converted = vectors.astype(dtype, copy=False)
+    if dtype == "float16" and not np.isfinite(converted).all():
+        raise UsageError("float16 holds values up to 65504, and some are larger: use float32")
+    return Table([paths[i] for i in order], converted, scales)
 
 
 def quantize_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +87,8 @@ def quantize_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     scales = np.abs(vectors).max(axis=1, initial=0) / np.float32(127)
     divisors = np.where(scales > 0, scales, np.float32(1))
-    return np.rint(vectors / divisors[:, None]).astype(np.int8), scales
+    # A scale among the smallest of all float32 is rounded, and so may be too small.
+    return np.rint(vectors / divisors[:, None]).clip(-127, 127).astype(np.int8), scales
 
 
 def write_npz(file: Path, table: Table) -> None:
@@ -98,7 +104,10 @@ def write_npz(file: Path, table: Table) -> None:
 
 
 def write_npy(file: Path, table: Table) -> None:
-    """The vectors alone; the paths go to ``FILE.paths.txt``, line i for row i."""
+    """The vectors alone; the paths go to ``FILE.paths.txt``, line i for row i.
+
+    The scales of int8 go to ``FILE.scales.npy``.
+    """
     raw = [os.fsencode(p) for p in table.paths]
     for path in raw:
         if b"\n" in path:
@@ -108,32 +117,49 @@ def write_npy(file: Path, table: Table) -> None:
             )
     with open_whole(file.with_suffix(".paths.txt")) as out:
         out.writelines(path + b"\n" for path in raw)
+    beside = file.with_suffix(".scales.npy")
+    if table.scales is None:
+        beside.unlink(missing_ok=True)  # those of an earlier export would be taken for this one's
+    else:
+        _write_array(beside, table.scales)
+    _write_array(file, table.embeddings)
+
+
+def _write_array(file: Path, array: np.ndarray) -> None:
     with open_whole(file) as out:
-        np.lib.format.write_array(out, np.ascontiguousarray(table.embeddings), allow_pickle=False)
+        np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def write_csv(file: Path, table: Table) -> None:
-    """A header ``path,e0,e1,...`` and a line a row; names as their bytes are."""
+    """A header ``path,e0,e1,...`` and a line a row; names as their bytes are.
+
+    For int8 the column ``scale`` comes after the path.
+    """
+    scale = [] if table.scales is None else ["scale"]
     with open_whole(file) as out:
         text = io.TextIOWrapper(out, "utf-8", errors="surrogateescape", newline="")
         lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(["path", *(f"e{i}" for i in range(table.embeddings.shape[1]))])
-        for path, row in zip(table.paths, table.embeddings, strict=True):
-            lines.writerow([path, *_shortest(row)])
+        lines.writerow(["path", *scale, *(f"e{i}" for i in range(table.embeddings.shape[1]))])
+        for path, scales, row in zip(*_columns(table), strict=True):
+            lines.writerow([path, *_shortest(scales), *_shortest(row)])
         text.flush()
         text.detach()
 
 
 def write_jsonl(file: Path, table: Table) -> None:
-    """An object a line: ``path``, ``path_bytes`` where it is no UTF-8, ``embedding``."""
+    """An object a line: ``path``, ``path_bytes`` where it is no UTF-8, ``embedding``.
+
+    For int8 ``scale`` comes before it.
+    """
     with open_whole(file) as out:
-        for path, row in zip(table.paths, table.embeddings, strict=True):
+        for path, scales, row in zip(*_columns(table), strict=True):
             head = json.dumps(path_fields(path), ensure_ascii=False)[:-1]
+            head += "".join(f', "scale": {scale}' for scale in _shortest(scales))
             out.write(f'{head}, "embedding": [{", ".join(_shortest(row))}]}}\n'.encode())
 
 
 def write_parquet(file: Path, table: Table) -> None:
-    """Columns ``path`` and ``embedding`` (a list of fixed size)."""
+    """Columns ``path``, ``embedding`` (a list of fixed size) and, for int8, ``scale``."""
     pyarrow, parquet = _pyarrow()
     fields = [path_fields(path) for path in table.paths]
     flat = pyarrow.array(np.ascontiguousarray(table.embeddings).reshape(-1))
@@ -141,10 +167,19 @@ def write_parquet(file: Path, table: Table) -> None:
         "path": pyarrow.array([f["path"] for f in fields], pyarrow.string()),
         "embedding": pyarrow.FixedSizeListArray.from_arrays(flat, table.embeddings.shape[1]),
     }
+    if table.scales is not None:
+        columns["scale"] = pyarrow.array(table.scales)
     if any("path_bytes" in f for f in fields):
         columns["path_bytes"] = pyarrow.array([os.fsencode(p) for p in table.paths])
     with open_whole(file) as out:
         parquet.write_table(pyarrow.table(columns), out)
+
+
+def _columns(table: Table) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the paths, the scales as (N, 1), or (N, 0) where there are none, and the vectors."""
+    count = len(table.paths)
+    scales = np.empty((count, 0)) if table.scales is None else table.scales[:, None]
+    return table.paths, scales, table.embeddings
 
 
 def _shortest(row: np.ndarray) -> list[str]:

@@ -52,6 +52,17 @@ def test_winograd(tmp_path):
     assert all(float(row["ratio"]) == 1 for row in rows if row["engine"] == "direct")
 
 
+def test_scan(tmp_path):
+    rows = measured("scan.py", folder=tmp_path)
+    kinds = [(row["engine"], row["unit"], row["threads"]) for row in rows]
+    assert kinds == [
+        *((dtype, "ms", n) for dtype in ("float32", "int8") for n in "12"),
+        ("int8", "share", ""),
+        ("int8, upper bytes alone", "share", ""),
+    ]
+    assert float(rows[4]["median"]) > 0.99
+
+
 def test_engines_alone(tmp_path):
     rows = measured("engines.py", "--engines", "rvcnn", folder=tmp_path)
     kinds = [(row["engine"], row["mode"], row["threads"]) for row in rows]

@@ -113,6 +113,61 @@ def test_int8_keeps_cosines_and_gives_the_vectors_back(tmp_path):
     assert abs(a @ b / np.linalg.norm(a) / np.linalg.norm(b) - full[0] @ full[1]) < 0.005
 
 
+def read_int8(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read int8 rows and their scales with ordinary tools."""
+    if file.suffix == ".npz":
+        with np.load(file, allow_pickle=False) as z:
+            return z["embeddings"], z["scales"]
+    if file.suffix == ".npy":
+        return np.load(file), np.load(file.with_suffix(".scales.npy"), allow_pickle=False)
+    if file.suffix == ".csv":
+        header, *lines = csv.reader(file.read_text().splitlines())
+        assert header[:3] == ["path", "scale", "e0"]
+        rows = [(line[2:], line[1]) for line in lines]
+    else:
+        objects = map(json.loads, file.read_bytes().splitlines())
+        rows = [(line["embedding"], line["scale"]) for line in objects]
+    x, scales = zip(*rows, strict=True)
+    return np.array(x, np.int64), np.array(scales, np.float32)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_int8_gives_the_vectors_back_from_every_format(suffix, tmp_path):
+    x = vectors(4, 512) * np.float32([[1], [3000], [1e-9], [0]])
+    file = tmp_path / f"v{suffix}"
+    export.write(file, NAMES, x, "int8")
+    rows, scales = read_int8(file)
+    x = x[by_bytes(NAMES)]
+    np.testing.assert_array_equal(scales, np.abs(x).max(axis=1) / np.float32(127))
+    assert (np.abs(rows).max(axis=1) == 127 * (scales > 0)).all()
+    assert (np.abs(rows * scales.astype(float)[:, None] - x) <= 0.5001 * scales[:, None]).all()
+
+
+def test_scales_of_an_earlier_export_do_not_stay(tmp_path):
+    export.write(tmp_path / "v.npy", NAMES, vectors(4), "int8")
+    assert (tmp_path / "v.scales.npy").exists()
+    export.write(tmp_path / "v.npy", NAMES, vectors(4))
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["v.npy", "v.paths.txt"]
+
+
+def test_what_float16_cannot_hold_is_refused(tmp_path):
+    x = vectors(4)
+    x[2, 3] = 65504
+    export.write(tmp_path / "v.npz", NAMES, x, "float16")
+    x[2, 3] = 65600
+    with pytest.raises(UsageError, match="float16 holds values up to 65504.*use float32"):
+        export.write(tmp_path / "w.npz", NAMES, x, "float16")
+    assert not (tmp_path / "w.npz").exists()
+
+
+@pytest.mark.parametrize("largest", [1e-45, 2.5e-43, 1e-42, 1e-38, 3e38])
+def test_int8_of_the_smallest_and_largest_values(largest):
+    x = np.float32([[largest, -largest, 0]])
+    rows, scales = export.quantize_rows(x)
+    assert rows[0, 2] == 0 and rows[0, 0] == -rows[0, 1] >= 0
+    np.testing.assert_allclose(rows * scales.astype(float)[:, None], x, rtol=1e-6, atol=2e-43)
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
@@ -171,11 +226,13 @@ def test_parquet(dtype, tmp_path):
     x = vectors(4)
     export.write(tmp_path / "v.parquet", NAMES, x, dtype)
     table = parquet.read_table(tmp_path / "v.parquet")
-    assert table.column_names == ["path", "embedding"]
+    assert table.column_names == ["path", "embedding", *["scale"] * (dtype == "int8")]
     order = by_bytes(NAMES)
     assert table["path"].to_pylist() == [NAMES[i] for i in order]
-    expected = export.make_table(NAMES, x, dtype).embeddings
+    _, expected, scales = export.make_table(NAMES, x, dtype)
     np.testing.assert_array_equal(np.array(table["embedding"].to_pylist()), expected)
+    if dtype == "int8":
+        np.testing.assert_array_equal(np.float32(table["scale"].to_pylist()), scales)
 
 
 @pytest.mark.extra
