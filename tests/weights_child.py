@@ -14,17 +14,16 @@ LIMIT = 1 << 30
 
 def limit_memory():
     """Keep this process below a gigabyte, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform != "linux":
         return
+    import resource
+
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
-    if sys.platform == "linux":
-        try:
-            bytearray(LIMIT)
-        except MemoryError:
-            return
-        sys.exit("the limit on memory does not hold")
+    try:
+        bytearray(LIMIT)
+    except MemoryError:
+        return
+    sys.exit("the limit on memory does not hold")
 
 
 def main(folder):

@@ -5,6 +5,7 @@ import http.client
 import os
 import re
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +30,7 @@ LARGEST = 1 << 30
 _BLOCK = 1 << 16
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _RANGE_REFUSED = 416
+_HOPELESS = (socket.gaierror, ssl.SSLCertVerificationError)  # no network, most likely; or a trap
 
 Progress = Callable[[int, int | None], None]
 """Gets the bytes there are and, if the server says, the bytes there will be."""
@@ -169,8 +171,8 @@ def _open(request, part):
         if isinstance(error, DownloadError):
             raise
         reason = getattr(error, "reason", None) or error
-        if isinstance(reason, socket.gaierror):  # no network, most likely: nothing to wait for
-            raise DownloadError(f"cannot fetch {request.full_url}: {reason.strerror}") from None
+        if isinstance(reason, _HOPELESS):
+            raise DownloadError(f"cannot fetch {request.full_url}: {reason}") from None
         raise _Cut(str(reason)) from None
 
 
