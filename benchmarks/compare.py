@@ -16,7 +16,7 @@ from pathlib import Path
 SERIES = ("benchmark", "engine", "case", "threads", "mode", "unit", "target")
 """Columns that together name a series."""
 
-MORE_IS_BETTER = ("images/s", "GFLOP/s", "GB/s")
+MORE_IS_BETTER = ("images/s", "GFLOP/s", "GB/s", "%")
 
 
 def read(path: Path) -> dict[tuple, dict]:

@@ -2,9 +2,11 @@
 
 Every engine runs in a process of its own for each mode and thread count; blocks of all of them
 alternate in random order. Each pass over a stream of images is followed by a loop of arithmetic in
-registers on as many threads: what the machine itself had to give at that moment. Engines at equal
-precision must agree before anything is timed; OpenVINO at the precision it chooses by itself is
-shown, not held to it.
+registers on as many threads: what the machine itself had to give at that moment. Engines at fp32
+must agree before anything is timed; OpenVINO at the precision it chooses by itself is shown, not
+held to it. Engines at int8 are calibrated on the same images and compared among themselves; where
+weights with 1000 classes and RVCNN_TEST_DATA are given, each one's own top-1 stands beside its
+time.
 
     python benchmarks/engines.py -o benchmarks/results/mine.csv
     python benchmarks/engines.py --weights FILE.safetensors --onnx FILE.onnx --threads 1
@@ -19,16 +21,23 @@ from itertools import product
 from pathlib import Path
 from time import perf_counter, sleep
 
+import cases
 import common
 import networks
 import numpy as np
 import peers
+import photographs
+import quality
+from cases import Case
 from peers import Job
 
 from rvcnn.peak import Peak
 
 AGREEMENT = 1e-4
 """Largest difference between two fp32 outputs, relative to the largest value."""
+
+CALIBRATION = 250
+"""Images that int8 is calibrated on: every other photograph, or so many made pictures."""
 
 CHECKED = 3
 STREAM = 64
@@ -46,7 +55,7 @@ slept starts slowly."""
 
 
 def make_engine(engine: str, job: dict, images: int) -> tuple[dict, dict[str, Callable]]:
-    """Load an engine in this process; its orders are ``outputs`` and ``block``."""
+    """Load an engine in this process; its orders are ``outputs``, ``rows`` and ``block``."""
     job = Job(**job)
     ready = peers.ENGINES[engine].load(job)
     stream = job.mode == "stream"
@@ -57,6 +66,11 @@ def make_engine(engine: str, job: dict, images: int) -> tuple[dict, dict[str, Ca
     def outputs():
         few = [x[:CHECKED]] if stream else [x[i : i + 1] for i in range(CHECKED)]
         return np.concatenate([ready.run(some) for some in few]).astype(float).tolist()
+
+    def rows(pixels, file):
+        normalise = cases.preprocess(job.weights, job.size).normalise
+        each = (ready.layout(normalise(image[None])) for image in np.load(pixels))
+        np.save(file, np.concatenate([ready.run(image) for image in each]))
 
     def once():
         start = perf_counter()
@@ -77,32 +91,32 @@ def make_engine(engine: str, job: dict, images: int) -> tuple[dict, dict[str, Ca
         return samples
 
     facts = {"versions": ready.versions, "precision": ready.precision}
-    return facts, {"outputs": outputs, "block": block}
+    return facts, {"outputs": outputs, "rows": rows, "block": block}
 
 
 # --- the parent -------------------------------------------------------------------------------
 
 
-def prepare(given, folder: Path) -> list[tuple[str, str, str]]:
-    """Weights and ONNX files of the networks to measure, as (name, weights, onnx)."""
-    cases = []
-    for name in given.networks:
-        if given.weights:
-            weights, name = given.weights, Path(given.weights).stem
-        else:
-            weights = str(folder / f"{name}.safetensors")
-            networks.write_random_weights(name, Path(weights), given.seed)
-        file = given.onnx or ""
-        if not file and any(peers.ENGINES[e].needs_onnx for e in given.engines):
-            import export_onnx
-            import onnx
-
-            file = str(folder / f"{name}.onnx")
-            graph = networks.load(weights, given.output).graph
-            shape = (given.input_size, given.input_size, 3)
-            onnx.save(export_onnx.to_onnx(graph, shape, not given.no_fold), file)
-        cases.append((name, weights, file))
-    return cases
+def prepare(given, name: str, folder: Path) -> Case:
+    """Weights, ONNX and int8 files of a network."""
+    if given.weights:
+        weights, name = given.weights, Path(given.weights).stem
+    else:
+        weights = str(folder / f"{name}.safetensors")
+        networks.write_random_weights(name, Path(weights), given.seed)
+    onnx, size = given.onnx or "", given.input_size
+    if not onnx and any(peers.ENGINES[e].needs_onnx for e in given.engines):
+        onnx = cases.write_onnx(weights, given.output, size, not given.no_fold, folder)
+    int8 = [engine for engine in given.engines if peers.ENGINES[engine].int8_suffix]
+    if not int8:
+        return Case(name, weights, onnx, {})
+    if given.weights and photographs.real():
+        pixels = cases.pixels(weights, size, photographs.real()[::2])
+    else:
+        count = CHECKED if given.quick else CALIBRATION
+        pixels = networks.pictures(count, size, given.seed + 1)
+    files = cases.quantise(int8, weights, onnx, pixels, size, folder)
+    return Case(name, weights, onnx, files)
 
 
 def check(children: dict) -> None:
@@ -113,63 +127,97 @@ def check(children: dict) -> None:
         reference = got if reference is None else reference
         error = np.abs(got - reference).max() / np.abs(reference).max()
         precision = child.facts["precision"]
-        exact = peers.ENGINES[engine].exact
+        exact = peers.ENGINES[engine].group == "fp32"
         if exact and precision != "fp32":
             sys.exit(f"{engine} computes in {precision}, not in fp32")
         if exact and not error <= AGREEMENT:
             sys.exit(f"{engine} ({mode}, {threads} threads) is off by {error:.1e}")
-        common.note(f"{engine} {precision} {mode} {threads}: differs by {error:.1e}")
+        cosine = quality.cosines(got, reference).min()
+        common.note(
+            f"{engine} {precision} {mode} {threads}: differs by {error:.1e}, cosine {cosine:.6f}"
+        )
 
 
-def measure(given, case: tuple[str, str, str]) -> list[dict]:
+def top1(given, case: Case, children: dict, folder: Path) -> dict[str, float]:
+    """Each engine's share of right classes over the photographs, where they and classes are."""
+    files = photographs.real()
+    known = networks.metadata(case.weights).get("num_classes") == "1000"
+    if not (files and known and given.weights and given.output == "logits"):
+        return {}
+    pixels, rows = folder / "photographs.npy", folder / "rows.npy"
+    np.save(pixels, cases.pixels(case.weights, given.input_size, files))
+    shares = {}
+    for (engine, _, _), child in children.items():
+        if engine not in shares:
+            child.ask("rows", pixels=str(pixels), file=str(rows))
+            shares[engine] = quality.top1(np.load(rows))
+    return shares
+
+
+def measure(given, case: Case, folder: Path) -> list[dict]:
     """Rows of one network: every engine, thread count and mode."""
-    name, weights, file = case
     count = STREAM if not given.quick else CHECKED
     children = {}
     for mode, threads, engine in product(given.modes, given.threads, given.engines):
-        job = Job(weights, file, given.output, given.input_size, threads, mode)
+        job = case.job(engine, given.output, given.input_size, threads, mode)
         children[engine, threads, mode] = common.Child(
             __file__, engine=engine, job=job._asdict(), images=count
         )
     check(children)
+    shares = top1(given, case, children, folder)
     series = common.in_random_order(children, given.rounds, given.seed, seconds=given.seconds)
     facts = {key: child.facts for key, child in children.items()}
     for child in children.values():
         child.close()
     blocks = {key: [[ms for ms, _ in block] for block in s] for key, s in series.items()}
-    case = f"{name} {given.input_size} {given.output}"
-    rows = report(blocks, facts, case)
+    title = f"{case.name} {given.input_size} {given.output}"
+    rows = report(blocks, facts, shares, title)
     if "stream" in given.modes:
         rows += report_scaling(
-            {k: s for k, s in series.items() if k[2] == "stream"}, given.threads, case
+            {k: s for k, s in series.items() if k[2] == "stream"}, given.threads, title
         )
     return rows
 
 
-def report(blocks: dict, facts: dict, case: str) -> list[dict]:
+def report(blocks: dict, facts: dict, shares: dict, case: str) -> list[dict]:
     """Print a network's times, and return its rows."""
     summaries = {key: common.summarise(series) for key, series in blocks.items()}
-    print(f"\n{case}: ms an image\n{'':36}{'median':>9}{'min':>9}{'noise %':>9}{'ratio':>9}")
+    print(
+        f"\n{case}: ms an image\n{'':40}{'median':>9}{'min':>9}{'noise %':>9}{'ratio':>9}", end=""
+    )
+    print(f"{'top-1 %':>9}" if shares else "")
     rows = []
     for (engine, threads, mode), summary in summaries.items():
         fact = facts[engine, threads, mode]
         name = f"{engine} {fact['precision']}"
-        peer = fastest_peer(summaries, threads, mode)
+        peer = fastest_peer(summaries, engine, threads, mode)
         ratio = common.paired_ratio(blocks[engine, threads, mode], blocks[peer]) if peer else None
-        label, shown = f"{mode} {threads}: {name}", f"{ratio:9.3f}" if ratio else ""
-        print(f"{label:36}{summary.median:9.3f}{summary.min:9.3f}{summary.noise:9.1f}{shown}")
+        label, shown = f"{mode} {threads}: {name}", f"{ratio:9.3f}" if ratio else " " * 9
+        right = f"{100 * shares[engine]:9.1f}" if shares else ""
+        print(
+            f"{label:40}{summary.median:9.3f}{summary.min:9.3f}{summary.noise:9.1f}{shown}{right}"
+        )
         more = {"versions": fact["versions"], "threads": threads, "mode": mode}
-        more |= {"ratio": ratio, "ratio_to": peer and f"{peer[0]} fp32"}
+        more |= {"ratio": ratio, "ratio_to": peer and f"{peer[0]} {facts[peer]['precision']}"}
         rows.append(common.row("engines", name, case, "ms", summary, **more))
+    rows += [quality.row("engines", e, case, "top-1", 100 * share) for e, share in shares.items()]
+    for _, threads, mode in [key for key in blocks if key[0] == "rvcnn-int8"]:
+        mine = [blocks.get((engine, threads, mode)) for engine in ("rvcnn-int8", "rvcnn")]
+        if all(mine):
+            ratio = common.paired_ratio(*mine)
+            print(f"{mode} {threads}: rvcnn in int8 takes {ratio:.3f} of its time in fp32")
     return rows
 
 
-def fastest_peer(summaries: dict, threads: int, mode: str) -> tuple | None:
-    """The engine other than rvcnn, at fp32, with the best median."""
+def fastest_peer(summaries: dict, engine: str, threads: int, mode: str) -> tuple | None:
+    """The engine other than rvcnn, of the same group, with the best median."""
+    group = peers.ENGINES[engine].group
     rivals = [
         key
         for key in summaries
-        if key[1:] == (threads, mode) and key[0] != "rvcnn" and peers.ENGINES[key[0]].exact
+        if key[1:] == (threads, mode)
+        and not peers.ENGINES[key[0]].is_ours
+        and peers.ENGINES[key[0]].group == (group or "fp32")
     ]
     return min(rivals, key=lambda key: summaries[key].median, default=None)
 
@@ -247,8 +295,9 @@ def main() -> None:
         common.note(f"not measured: {', '.join(absent)}")
     with tempfile.TemporaryDirectory() as folder:
         rows = []
-        for case in prepare(given, Path(folder)):
-            rows += measure(given, case)
+        for name in given.networks:
+            case = prepare(given, name, Path(folder))
+            rows += measure(given, case, Path(folder))
     common.write_rows(given.csv, rows)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import rvcnn
@@ -51,10 +52,13 @@ def write_random_weights(architecture: str, path: Path, seed: int = 0) -> None:
     save_file(tensors, path, METADATA | {"architecture": architecture})
 
 
-def load(weights: str, output: str, threads: int = 1) -> rvcnn.model.Model:
+def load(weights: str, output: str, threads: int = 1, precision: str = "fp32") -> rvcnn.model.Model:
     """The network of a weights file: ``output`` is "logits" or "embedding"."""
     model = rvcnn.create_model(
-        weights=weights, num_classes=None if output == "logits" else 0, threads=threads
+        weights=weights,
+        num_classes=None if output == "logits" else 0,
+        threads=threads,
+        precision=precision,
     )
     is_logits = model.graph.outputs == (rvcnn.model.CLASSIFIER,)
     if is_logits != (output == "logits"):
@@ -62,12 +66,23 @@ def load(weights: str, output: str, threads: int = 1) -> rvcnn.model.Model:
     return model
 
 
+def metadata(weights: str) -> dict[str, str]:
+    """What a weights file says about itself."""
+    with safe_open(weights, "numpy") as file:
+        return file.metadata()
+
+
 def images(count: int, size: int, seed: int = 0) -> np.ndarray:
-    """Smooth random pictures with some noise, as (count, size, size, 3) float32 in [-1, 1]."""
+    """Pictures of :func:`pictures`, as float32 in [-1, 1]."""
+    return pictures(count, size, seed) / np.float32(127.5) - 1
+
+
+def pictures(count: int, size: int, seed: int = 0) -> np.ndarray:
+    """Smooth random pictures with some noise, as (count, size, size, 3) bytes."""
     rng = np.random.default_rng(seed)
-    result = np.empty((count, size, size, 3), np.float32)
+    result = np.empty((count, size, size, 3), np.uint8)
     for i in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
         smooth = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), np.float32)
-        result[i] = (smooth + rng.normal(0, 8, smooth.shape)).clip(0, 255) / 127.5 - 1
+        result[i] = (smooth + rng.normal(0, 8, smooth.shape)).clip(0, 255)
     return result

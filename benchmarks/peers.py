@@ -21,7 +21,8 @@ class Job(NamedTuple):
     weights : str
         safetensors file.
     onnx : str
-        The same network as ONNX; empty where no engine needs it.
+        The same network as ONNX, or an engine's own file of it in int8; empty where no engine
+        needs it.
     output : str
         "logits" or "embedding".
     size : int
@@ -70,10 +71,10 @@ def _streamed(one: Callable, threads: int) -> Callable[[np.ndarray], np.ndarray]
     return run
 
 
-def rvcnn(job: Job) -> Ready:
+def rvcnn(job: Job, precision: str = "fp32") -> Ready:
     """The project itself, by its public interface."""
-    model = networks.load(job.weights, job.output, job.threads)
-    return Ready(common.versions("rvcnn", "numba", "llvmlite"), "fp32", lambda x: x, model)
+    model = networks.load(job.weights, job.output, job.threads, precision)
+    return Ready(common.versions("rvcnn", "numba", "llvmlite"), precision, lambda x: x, model)
 
 
 def onnxruntime(job: Job) -> Ready:
@@ -137,6 +138,18 @@ def openvino_default(job: Job) -> Ready:
     return openvino(job, precision=None)
 
 
+def onnxruntime_int8(job: Job) -> Ready:
+    """ONNX Runtime with a network that its static quantiser wrote."""
+    ready = onnxruntime(job)
+    return ready._replace(precision="int8")
+
+
+def openvino_int8(job: Job) -> Ready:
+    """OpenVINO with a network that NNCF wrote; what is not int8 at its own choice of precision."""
+    ready = openvino(job, precision=None)
+    return ready._replace(versions=common.versions("openvino", "nncf"), precision="int8")
+
+
 def pytorch(job: Job) -> Ready:
     """PyTorch eager, BatchNorm folded, channels last in memory."""
     import torch
@@ -162,20 +175,48 @@ def pytorch(job: Job) -> Ready:
 
 
 class Engine(NamedTuple):
-    """How to load an engine, what it needs, and whether it is held to float rounding."""
+    """How to load an engine, and whom it is compared with.
+
+    Attributes
+    ----------
+    load : callable
+        Makes a :class:`Ready` of a :class:`Job`.
+    package : str
+        What must be installed.
+    needs_onnx : bool
+    group : str
+        Engines of one group are compared: those of "fp32" must agree to float rounding; those of
+        "int8" are shown with what their rounding costs. Empty: shown, and compared with none.
+    int8_suffix : str
+        Suffix of the file that ``quantise.py`` makes for it; empty where it runs the network as it
+        is.
+    """
 
     load: Callable[[Job], Ready]
     package: str
     needs_onnx: bool = False
-    exact: bool = True
+    group: str = "fp32"
+    int8_suffix: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the project itself."""
+        return self.package == "rvcnn"
+
+
+def _int8(load: Callable[[Job], Ready], package: str, suffix: str, needs_onnx: bool = True):
+    return Engine(load, package, needs_onnx, "int8", suffix)
 
 
 ENGINES = {
     "rvcnn": Engine(rvcnn, "rvcnn"),
     "onnxruntime": Engine(onnxruntime, "onnxruntime", needs_onnx=True),
     "openvino": Engine(openvino, "openvino", needs_onnx=True),
-    "openvino-default": Engine(openvino_default, "openvino", needs_onnx=True, exact=False),
+    "openvino-default": Engine(openvino_default, "openvino", needs_onnx=True, group=""),
     "pytorch": Engine(pytorch, "torch"),
+    "onnxruntime-int8": _int8(onnxruntime_int8, "onnxruntime", ".onnx"),
+    "openvino-int8": _int8(openvino_int8, "nncf", ".xml"),
+    "openvino-int8-mixed": _int8(openvino_int8, "nncf", ".xml"),
 }
 
 

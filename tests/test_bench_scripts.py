@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -71,10 +72,14 @@ def test_engines_alone(tmp_path):
 
 
 def beside(peer, folder):
+    """Measure a peer beside rvcnn; those of one group are compared."""
     rows = measured("engines.py", "--engines", "rvcnn", peer, "--threads", 1, folder=folder)
     engines = [row["engine"].split()[0] for row in rows]
     assert engines == ["rvcnn", peer, "rvcnn", peer, "peak"]
-    assert [bool(row["ratio"]) for row in rows[:2]] == [peer != "openvino-default"] * 2
+    int8 = "int8" in peer
+    assert rows[1]["engine"].endswith(" int8") == int8
+    held = not int8 and peer != "openvino-default"
+    assert [bool(row["ratio"]) for row in rows[:2]] == [held, held or int8]
 
 
 @pytest.mark.compare
@@ -83,13 +88,24 @@ def test_engines_beside_pytorch(tmp_path):
     beside("pytorch", tmp_path)
 
 
-@pytest.mark.parametrize("peer", ["onnxruntime", "openvino", "openvino-default"])
-def test_engines_beside(peer, tmp_path):
+@pytest.mark.compare
+@pytest.mark.parametrize("peer", ["onnxruntime", "onnxruntime-int8"])
+def test_engines_beside_onnx_runtime(peer, tmp_path):
     pytest.importorskip("onnx")
-    pytest.importorskip(peer.split("-")[0])
+    pytest.importorskip("onnxruntime")
     beside(peer, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "peer", ["openvino", "openvino-default", "openvino-int8", "openvino-int8-mixed"]
+)
+def test_engines_beside_openvino(peer, tmp_path):
+    for package in ("onnx", "openvino", "nncf"):
+        pytest.importorskip(package)
+    beside(peer, tmp_path)
+
+
+@pytest.mark.compare
 def test_engines_that_disagree_are_not_timed(tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
@@ -133,25 +149,91 @@ def test_startup(tmp_path):
     assert len(rows) == (4 if hasattr(os, "wait4") else 2)
 
 
+def test_quality_of_fp32_is_whole(tmp_path):
+    rows = measured("quality.py", "--engines", "rvcnn", folder=tmp_path)
+    measures = {"recall@10", "cosine"}
+    assert measures <= {row["mode"] for row in rows}
+    assert {row["engine"] for row in rows} == {"rvcnn fp32"} and {row["unit"] for row in rows} == {
+        "%"
+    }
+    for row in rows:
+        if row["mode"].split(",")[0] in measures:
+            assert float(row["median"]) == pytest.approx(100)
+
+
+@pytest.mark.compare
+def test_quality_of_onnx_runtime(tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    rows = measured("quality.py", "--engines", "rvcnn", "onnxruntime-int8", folder=tmp_path)
+    theirs = [row for row in rows if row["engine"] == "onnxruntime-int8 int8"]
+    cosines = [float(row["median"]) for row in theirs if row["mode"] == "cosine"]
+    assert cosines and all(30 < c < 99.99 for c in cosines)
+
+
+@pytest.fixture
+def quality(monkeypatch):
+    """The script's measures."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import quality
+
+    return quality
+
+
+def test_recall_is_the_share_of_neighbours_kept(quality):
+    angles = np.deg2rad([0, 1, 3, 90, 91, 93])
+    fine = np.stack([np.cos(angles), np.sin(angles)], 1)
+    assert quality.recalls(fine, 7 * fine, nearest=2).tolist() == [1] * 6
+    swapped = fine[[0, 1, 3, 2, 4, 5]]
+    # 0 and 1 keep each other; 2 has gone to the other end, and 3 to theirs.
+    assert quality.recalls(swapped, fine, nearest=2).tolist() == [0.5, 0.5, 0, 0, 0.5, 0.5]
+    assert quality.cosines(swapped, fine)[2:4] == pytest.approx(np.cos(np.deg2rad([87, 87])))
+
+
+def test_top1_knows_the_classes_of_the_photographs(quality):
+    logits = np.zeros((4, 10))
+    logits[np.arange(4), [0, 2, 5, 6]] = 1
+    assert quality.top1(logits) == 0.75
+
+
+def test_seed_table(tmp_path):
+    rows = measured("seed_table.py", folder=tmp_path)
+    cases = {row["case"] for row in rows}
+    ways = {case: {r["engine"] for r in rows if r["case"] == case} for case in cases}
+    assert all({"rvcnn", "loops", "numpy"} <= found for found in ways.values())
+    assert len(cases) >= 18
+    assert {row["unit"] for row in rows} == {"us", "%"}
+
+
+@pytest.mark.compare
+def test_seed_table_beside_pytorch(tmp_path):
+    pytest.importorskip("torch")
+    rows = measured("seed_table.py", "--rows", "ReLU", "dot products of 256", folder=tmp_path)
+    mine = [row for row in rows if row["engine"] == "rvcnn" and row["unit"] == "us"]
+    assert len(mine) == 3
+    assert all(float(r["ratio"]) > 0 and r["ratio_to"].startswith("pytorch") for r in mine)
+
+
 def results(file, **medians):
     """A results file with a series for each keyword, ``unit_noise`` to its median."""
     lines = ["benchmark,engine,case,threads,mode,unit,target,machine,median,noise"]
     for name, median in medians.items():
         unit, _, noise = name.partition("_")
-        unit = {"rate": "images/s"}.get(unit, unit)
+        unit = {"rate": "images/s", "share": "%"}.get(unit, unit)
         lines.append(f"engines,rvcnn,{name},1,latency,{unit},x,m,{median},{noise}")
     file.write_text("\n".join(lines))
     return file
 
 
 def test_compare_flags_what_is_beyond_the_noise(tmp_path):
-    before = results(tmp_path / "a", ms_0=10, ms_5=10, ms_1=10, rate_1=100, s_0=1)
-    after = results(tmp_path / "b", ms_0=10.2, ms_5=11.4, ms_1=11, rate_1=120, MB_0=9)
+    before = results(tmp_path / "a", ms_0=10, ms_5=10, ms_1=10, rate_1=100, s_0=1, share_0=80)
+    after = results(tmp_path / "b", ms_0=10.2, ms_5=11.4, ms_1=11, rate_1=120, MB_0=9, share_0=76)
     done = run("compare.py", before, after, folder=tmp_path, code=1)
-    worse, better = done.stdout.splitlines()
+    worse, less, better = done.stdout.splitlines()
     assert "10.0 % worse" in worse and "ms_1" in worse
+    assert "5.0 % worse" in less and "share_0" in less
     assert "20.0 % better" in better and "rate_1" in better
-    assert done.stderr.startswith("4 series in both files, 2 differ")
+    assert done.stderr.startswith("5 series in both files, 3 differ")
     same = run("compare.py", before, before, folder=tmp_path)
     assert same.stdout == ""
     assert "rate_1" in run("compare.py", after, before, folder=tmp_path, code=1).stdout

@@ -1,0 +1,100 @@
+"""What the engines run: weights, the same network as ONNX, and both in int8."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import common
+import networks
+import numpy as np
+import peers
+
+from rvcnn.images import Preprocess, decode
+
+
+class Case(NamedTuple):
+    """A network in all the files that engines read.
+
+    Attributes
+    ----------
+    name : str
+    weights : str
+        safetensors file.
+    onnx : str
+        Empty where no engine needs it.
+    int8 : dict of str to str
+        For each engine that computes in int8, its own file.
+    """
+
+    name: str
+    weights: str
+    onnx: str
+    int8: dict[str, str]
+
+    def job(self, engine: str, output: str, size: int, threads: int, mode: str) -> peers.Job:
+        """What an engine is told to run."""
+        files = {"weights": self.weights, "onnx": self.onnx}
+        if engine in self.int8:
+            files["onnx" if peers.ENGINES[engine].needs_onnx else "weights"] = self.int8[engine]
+        return peers.Job(**files, output=output, size=size, threads=threads, mode=mode)
+
+
+def write_onnx(weights: str, output: str, size: int, fold: bool, folder: Path) -> str:
+    """Export a network next to the other files of a run."""
+    import export_onnx
+    import onnx
+
+    file = folder / f"{Path(weights).stem}.{output}.onnx"
+    graph = networks.load(weights, output).graph
+    onnx.save(export_onnx.to_onnx(graph, (size, size, 3), fold), file)
+    return str(file)
+
+
+def preprocess(weights: str, size: int) -> Preprocess:
+    """A weights file's preprocessing, for another size by enlarging both of its sides."""
+    stated = Preprocess.from_metadata(networks.metadata(weights))
+    return Preprocess.from_metadata(
+        networks.metadata(weights), resize=stated.resize * size // stated.crop, crop=size
+    )
+
+
+def pixels(weights: str, size: int, files: Iterable[Path]) -> np.ndarray:
+    """Photographs as a network sees them before it normalises: (N, size, size, 3) bytes."""
+    shape = preprocess(weights, size)
+    return np.stack([shape.pixels(decode(file).image) for file in files])
+
+
+def quantise(
+    engines: Iterable[str], weights: str, onnx: str, pixels: np.ndarray, size: int, folder: Path
+) -> dict[str, str]:
+    """Write a network in int8 for each engine that wants it so, each in a process of its own."""
+    shape = preprocess(weights, size)
+    mean, std = (",".join(map(str, values)) for values in (shape.mean, shape.std))
+    np.save(folder / "calibration.npy", pixels)
+    files = {}
+    for engine in engines:
+        entry = peers.ENGINES[engine]
+        if entry.int8_suffix:
+            network = onnx if entry.needs_onnx else weights
+            file = str(folder / f"{Path(network).stem}.{engine}{entry.int8_suffix}")
+            common.note(f"{engine}: calibrates on {len(pixels)} images")
+            command = [
+                engine,
+                network,
+                str(folder / "calibration.npy"),
+                file,
+                f"--mean={mean}",
+                f"--std={std}",
+            ]
+            script = str(Path(__file__).with_name("quantise.py"))
+            done = subprocess.run(
+                [sys.executable, script, *command], capture_output=True, text=True
+            )
+            if done.returncode:
+                sys.exit(f"{engine} cannot quantise {network}:\n{done.stderr}")
+            files[engine] = file
+    return files
