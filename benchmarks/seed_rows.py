@@ -9,7 +9,19 @@ import numpy as np
 import seed_scalar
 from seed_way import Row, Way
 
-from rvcnn.kernels import Map, Program, Window, conv, elementwise, elementwise_u8, pool, vector
+from rvcnn.kernels import (
+    At,
+    Map,
+    Program,
+    Window,
+    WinogradFilterCache,
+    conv,
+    elementwise,
+    elementwise_u8,
+    pool,
+    vector,
+    winograd,
+)
 from rvcnn.kernels._memory import aligned
 from rvcnn.kernels.requantise import Store
 from rvcnn.kernels.resize import coefficients, resize
@@ -90,7 +102,32 @@ def convolution(rng, side: int, inputs: int, outputs: int, size: int, groups: in
         "GFLOP/s",
         FLOAT,
         ways,
+        data=(padded, weights, bias),
     )
+
+
+def by_winograd(rng, side: int, inputs: int, outputs: int) -> Row:
+    """A 3x3 convolution by Winograd's algorithm, beside the direct one."""
+    direct = convolution(rng, side, inputs, outputs, 3)
+    padded, weights, bias = direct.data
+    ways = {"rvcnn, direct": direct.ways["rvcnn"]} | direct.ways
+    for name, tile in (("rvcnn", 4), ("rvcnn, F(2x2)", 2)):
+        size = winograd.scratch_size(side, side, inputs, outputs, tile)
+        out = aligned(np.empty((side, side, outputs), np.float32))
+        run = Program(
+            winograd.convolution(
+                Map.of(out),
+                Map.of(padded)._replace(height=side, width=side),
+                WinogradFilterCache(weights, tile),
+                bias,
+                "identity",
+                None,
+                At(aligned(np.empty(size, np.float32))),
+            )
+        ).run
+        ways[name] = Way(run, lambda _, out=out: out)
+    title = direct.title.replace("direct", "Winograd")
+    return direct._replace(title=title, ways=ways)
 
 
 def convolution_u8(rng, side: int, inputs: int, outputs: int, groups: int = 1) -> Row:
@@ -140,6 +177,7 @@ def convolutions(rng, quick: bool):
     """All convolutions."""
     side, few, many = (14, 16, 32) if quick else (56, 64, 128)
     yield convolution(rng, side, few, many, 3)
+    yield by_winograd(rng, side, few, many)
     yield convolution_u8(rng, side, few, many)
     yield convolution(rng, side, many, many, 3, groups=many)
     yield convolution_u8(rng, side, many, many, groups=many)

@@ -123,6 +123,9 @@ def report(row: Row, blocks: dict[str, list], roofs: list[float]) -> list[dict]:
         f"{to_peer}{1 / ratio('rvcnn', 'loops'):8.1f}{rate:9.1f} {rate_unit:8}{roof:6.1f}"
         f"  {peer or ''}"
     )
+    for other in summaries:
+        if other.startswith("rvcnn,"):
+            print(f"{'':4}{ratio(other, 'rvcnn'):.2f} times as fast as {other}")
     rows = []
     for name, summary in summaries.items():
         more = {"threads": 1, "mode": "kernel", "versions": seed_rows.versions(name)}

@@ -40,6 +40,8 @@ class Row(NamedTuple):
         "rvcnn", "loops", and others; names that begin with "pytorch" are forms of one.
     on_bytes : bool
         Whether its operations are products of bytes.
+    data : tuple of ndarray
+        What another row computes from the same.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Row(NamedTuple):
     tolerance: float
     ways: dict[str, Way]
     on_bytes: bool = False
+    data: tuple = ()
 
     def unit(self, want: np.ndarray) -> float:
         """What ``tolerance`` is a multiple of, for the right output."""
