@@ -24,8 +24,15 @@ import rvcnn
 from rvcnn.images.decode import DRAFT_MARGIN
 
 MARGINS = {"script": None, "script, reduced": DRAFT_MARGIN, "script, most reduced": 1.0}
-RVCNN = ("rvcnn", "rvcnn, index")
-AGREEMENT = 0.01
+RVCNN = {
+    "rvcnn": ("fp32", False),
+    "rvcnn, index": ("fp32", True),
+    "rvcnn int8": ("int8", False),
+    "rvcnn int8, index": ("int8", True),
+}
+"""Precision, and whether the index is written."""
+
+AGREEMENT = {"fp32": 0.01, "int8": 0.2}
 """Largest 1 - cosine to the script's vector after a full decode."""
 
 CHECKED = 8
@@ -39,7 +46,8 @@ def make_engine(
 ) -> tuple[dict, dict[str, Callable]]:
     """An engine's orders: ``rows`` of a few images, and ``block``: images a second over all."""
     paths = sorted(Path(folder).glob("*.*"))
-    embedder = rvcnn.Embedder(weights=weights, workers=workers)
+    precision, index = RVCNN.get(engine, ("fp32", False))
+    embedder = rvcnn.Embedder(weights=weights, workers=workers, precision=precision)
     if engine in RVCNN:
         embed = embedder.embed
         versions = common.versions("rvcnn", "numba", "pillow")
@@ -50,7 +58,7 @@ def make_engine(
         versions = common.versions("onnxruntime", "pillow")
 
     def run():
-        if engine == "rvcnn, index":
+        if index:
             from rvcnn.folder import update
 
             update(folder, embedder, rebuild=True, workers=workers)
@@ -72,17 +80,19 @@ def make_engine(
 def check(children: dict[str, common.Child]) -> None:
     """Compare the first images' vectors with those after a full decode; exit where one is off."""
     rows = {name: np.array(child.ask("rows")) for name, child in children.items()}
-    reference = rows.get("script", rows["rvcnn"])
+    reference = rows.get("script", next(iter(rows.values())))
     for name, mine in rows.items():
         cosine = (mine * reference).sum(1).min()
         common.note(f"{name}: cosine to the full decode at least {cosine:.5f}")
-        if name != "script, most reduced" and not 1 - cosine <= AGREEMENT:
+        limit = AGREEMENT[RVCNN.get(name, ("fp32",))[0]]
+        if name != "script, most reduced" and not 1 - cosine <= limit:
             raise SystemExit(f"{name} is off")
 
 
 def measure(given, folder: Path, case: str, onnx: str) -> list[dict]:
     """Rows of every engine over one folder."""
-    engines = [*RVCNN, *(MARGINS if onnx else [])]
+    ours = [name for name, (precision, _) in RVCNN.items() if precision in given.precision]
+    engines = [*ours, *(MARGINS if onnx else [])]
     settings = {"folder": str(folder), "onnx": onnx, "weights": given.weights}
     children = {
         engine: common.Child(__file__, engine=engine, workers=given.workers, **settings)
@@ -93,16 +103,20 @@ def measure(given, folder: Path, case: str, onnx: str) -> list[dict]:
         child.ask("block")
     blocks = common.in_random_order(children, given.rounds, given.seed)
     print(f"\n{case}, {given.workers} workers: images/s")
-    print(f"{'':24}{'median':>9}{'max':>9}{'noise %':>9}{'rvcnn is':>12}")
+    mine = [engine for engine in ("rvcnn", "rvcnn int8") if engine in blocks]
+    print(
+        f"{'':24}{'median':>9}{'max':>9}{'noise %':>9}", *(f"{name + ' is':>15}" for name in mine)
+    )
     rows = []
     for engine, series in blocks.items():
         summary = common.summarise(series)
-        ratio = common.paired_ratio(blocks["rvcnn"], series)
+        ratio, *others = (common.paired_ratio(blocks[name], series) for name in mine)
         best = max(map(max, series))
-        print(f"{engine:24}{summary.median:9.1f}{best:9.1f}{summary.noise:9.1f}{ratio:7.2f} times")
+        times = "".join(f"{r:10.2f} times" for r in (ratio, *others))
+        print(f"{engine:24}{summary.median:9.1f}{best:9.1f}{summary.noise:9.1f}{times}")
         more = {"versions": children[engine].facts["versions"], "threads": given.workers}
         # A row's ratio is that of rvcnn's speed to its own.
-        more |= {"ratio": ratio, "ratio_to": "rvcnn's to this"}
+        more |= {"ratio": ratio, "ratio_to": f"{mine[0]}'s to this"}
         rows.append(common.row("folder", engine, case, "images/s", summary, **more))
     for child in children.values():
         child.close()
@@ -133,6 +147,9 @@ def main() -> None:
         "--large", action="store_true", help="forty of 12 megapixels in their place"
     )
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--precision", nargs="+", choices=["fp32", "int8"], default=["fp32"], help="of rvcnn"
+    )
     given = parser.parse_args()
     if given.child:
         common.serve(make_engine, given.child)
