@@ -17,6 +17,10 @@ _HOMES = {
     "create_backbone": "backbones",
     "create_model": "model",
     "list_models": "model",
+    "QuantParams": "quantization",
+    "QuantizedTensor": "quantization",
+    "quantize": "quantization",
+    "dequantize": "quantization",
 }
 
 __all__ = ["__version__", *_HOMES]
