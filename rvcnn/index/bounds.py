@@ -84,7 +84,8 @@ class Int8Scan:
 
         step, rest, length = self._scale[block].T
         if self._metric == "cosine":
-            step, rest, length = step / length, rest / length, np.ones_like(length)
+            step, rest = step / length, rest / length
+            length = np.broadcast_to(np.float32(1), length.shape)
         dots = dot_products_s8(self._queries, self._high[block])
         dots = np.multiply(dots, self._steps, dtype=np.float32, casting="unsafe")
         value, fine = np.split(dots, 2)

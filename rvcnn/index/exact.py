@@ -135,6 +135,8 @@ class _Best:
     def offer(self, start, found, value, most, error_of):
         """Take what may be among the best of a block; from several threads at once."""
         least = np.nextafter(value.dtype.type(self.floor - most), -np.inf, dtype=value.dtype)
+        if value.max() < least:
+            return
         near = np.flatnonzero(value >= least)
         if found is not None:
             near = near[found[near]]

@@ -25,11 +25,16 @@ _STEP_BITS = 9  # with 15 of a value, as many as a float32 has
 
 
 class Plane(NamedTuple):
-    """A part of every vector: the suffix of its file, the type and the number of its values."""
+    """A part of every vector: the suffix of its file, the type and the number of its values.
+
+    `resident` ones are few bytes a row, of which a search reads one column after the other: they
+    are kept in memory, column by column.
+    """
 
     suffix: str
     dtype: np.dtype
     width: int
+    resident: bool = False
 
     @property
     def row_bytes(self) -> int:
@@ -86,7 +91,7 @@ class Rows(NamedTuple):
 
     def sum_of(self, row: int) -> bytes:
         """Return the checksum of one vector's bytes."""
-        return vector_sum(*(plane[row] for plane in self.planes))
+        return vector_sum(*(np.ascontiguousarray(plane[row]) for plane in self.planes))
 
 
 def encode(vectors: np.ndarray, dtype: str) -> Rows:
@@ -108,7 +113,8 @@ def _decode_f32(vectors):
 
 def _planes_int8(dim):
     byte = np.dtype(np.int8)
-    return Plane("i8", byte, dim), Plane("low", byte, dim), Plane("scale", np.dtype(np.float32), 3)
+    scale = Plane("scale", np.dtype(np.float32), 3, resident=True)
+    return Plane("i8", byte, dim), Plane("low", byte, dim), scale
 
 
 def _encode_int8(vectors):
@@ -119,7 +125,7 @@ def _encode_int8(vectors):
     values = np.rint(vectors / step[:, None]).clip(-_LARGEST, _LARGEST).astype(np.int32)
     high = (values + 128) >> 8
     low = values - 256 * high
-    scale = np.empty((len(vectors), 3), np.float32)
+    scale = np.empty((len(vectors), 3), np.float32, order="F")
     scale[:, 0] = step
     scale[:, 1] = np.nextafter(_lengths(low) * step, np.inf, dtype=np.float32)
     scale[:, 2] = _lengths(values) * step

@@ -62,6 +62,8 @@ def map_file(path: Path, plane: Plane, rows: int) -> np.ndarray:
     shape = rows, plane.width
     if not rows:
         return np.empty(shape, plane.dtype)
+    if plane.resident:
+        return np.asfortranarray(np.fromfile(path, plane.dtype, shape[0] * shape[1]).reshape(shape))
     try:
         # Copy on write: the array is writable, as kernels are compiled for, the file is safe.
         return np.asarray(np.memmap(path, plane.dtype, "c", shape=shape))
