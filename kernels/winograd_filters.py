@@ -84,16 +84,14 @@ class WinogradFilterCache:
     """
 
     def __init__(self, weights, tile=4):
-        weights = np.asarray(weights, np.float64)
+        weights = np.array(weights, np.float32)
         if tile not in MATRICES:
             raise ValueError(f"a tile has 2 or 4 outputs a side, not {tile}")
         if weights.ndim != 4 or weights.shape[1:3] != (3, 3) or 0 in weights.shape:
             raise ValueError(f"weights must be (N, 3, 3, C), not {weights.shape}")
         self.tile = tile
         self.outputs, self.channels = weights.shape[0], weights.shape[3]
-        both = np.kron(MATRICES[tile].filters, MATRICES[tile].filters)
-        points = both @ weights.transpose(1, 2, 0, 3).reshape(9, -1)
-        self._points = points.astype(np.float32).reshape(-1, self.outputs, self.channels)
+        self._weights = weights
         self._packed = {}
 
     def packed(self, widths):
@@ -105,6 +103,19 @@ class WinogradFilterCache:
         return self._packed[key]
 
     def _panels(self, start, count, nr):
-        piece = self._points[:, start : start + count]
-        panels = piece.reshape(len(piece), count // nr, nr, self.channels)
-        return np.ascontiguousarray(panels.transpose(0, 1, 3, 2))
+        out = np.empty(((self.tile + 2) ** 2, count // nr, self.channels, nr), np.float32)
+        for j in range(count // nr):
+            panel = self._weights[start + j * nr : start + (j + 1) * nr]
+            rows = self._to_points(panel.transpose(1, 2, 3, 0).astype(np.float64))
+            for f, values in enumerate(v for row in rows for v in self._to_points(row)):
+                out[f, j] = values
+        return out
+
+    def _to_points(self, taps):
+        """Three arrays of taps at each point, in float64: the same whatever their shape."""
+        origin, *points, _ = MATRICES[self.tile].filters
+        values = [origin[0] * taps[0]]
+        for a, b, c in points[::2]:  # every other point is the one before with another sign
+            even, odd = a * taps[0] + c * taps[2], b * taps[1]
+            values += [even + odd, even - odd]
+        return [*values, taps[2]]
