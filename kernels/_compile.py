@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from . import _control, _curves, _flags, _int, _simd, _target, _unroll, _winograd
+from . import _control, _curves, _flags, _int, _narrow, _simd, _target, _unroll, _winograd
 
 _DESCRIPTOR = types.void(types.CPointer(types.int64))
 
@@ -48,6 +48,7 @@ _UNPACK = {
     "_unpack_F32": _pointer_to(types.float32),
     "_unpack_U8": _pointer_to(types.uint8),
     "_unpack_S8": _pointer_to(types.int8),
+    "_unpack_S16": _pointer_to(types.int16),
     "_unpack_S32": _pointer_to(types.int32),
     "_unpack_I64": _pointer_to(types.int64),
     "_unpack_float": _bits_to_float,
@@ -56,6 +57,7 @@ _UNPACK = {
 _VOCABULARY = {
     **vars(_simd),
     **vars(_int),
+    **vars(_narrow),
     **vars(_curves),
     **vars(_control),
     **vars(_winograd),

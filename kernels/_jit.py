@@ -1,10 +1,10 @@
 """Kernels: Python templates compiled to C functions that take one descriptor.
 
-A template is a Python function in the vocabulary of ``_simd``, ``_int``, ``_curves`` and
-``_control``, with names for the constants that tell its expansions apart. Its parameters are
-annotated: ``F32``, ``U8``, ``S8``, ``S32`` and ``I64`` are pointers, ``int`` and ``float`` scalars.
-Compiled, it takes the address of as many 64-bit words, in that order: its descriptor. So every
-kernel has the same C signature, a program is a table of addresses, and calling one costs
+A template is a Python function in the vocabulary of ``_simd``, ``_int``, ``_narrow``, ``_curves``
+and ``_control``, with names for the constants that tell its expansions apart. Its parameters are
+annotated: ``F32``, ``U8``, ``S8``, ``S16``, ``S32`` and ``I64`` are pointers, ``int`` and ``float``
+scalars. Compiled, it takes the address of as many 64-bit words, in that order: its descriptor. So
+every kernel has the same C signature, a program is a table of addresses, and calling one costs
 nanoseconds.
 
 Numba is imported only to compile: what is in the disk cache runs without it.
@@ -39,6 +39,12 @@ class S8:
     """Annotation: pointer to int8."""
 
     dtype = np.dtype(np.int8)
+
+
+class S16:
+    """Annotation: pointer to int16."""
+
+    dtype = np.dtype(np.int16)
 
 
 class S32:

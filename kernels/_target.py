@@ -98,6 +98,23 @@ def lanes():
     return 16 if "zmm" in text else 8 if "ymm" in text else 4
 
 
+_SHORTS_PROBE = """
+declare <32 x i16> @llvm.sadd.sat.v32i16(<32 x i16>, <32 x i16>)
+define <32 x i16> @probe(<32 x i16> %x, <32 x i16> %y) {
+  %s = call <32 x i16> @llvm.sadd.sat.v32i16(<32 x i16> %x, <32 x i16> %y)
+  ret <32 x i16> %s
+}
+"""
+
+
+@functools.cache
+def packs():
+    """Shorts of the widest register that x86 narrows with saturation: 32, 16, or 0 for none."""
+    text = assembly(_SHORTS_PROBE, *target())
+    add = next((line for line in text.splitlines() if "vpaddsw" in line), "")
+    return 32 if "zmm" in add else 16 if "ymm" in add else 0
+
+
 class Dot(NamedTuple):
     """How the target adds up products of bytes.
 

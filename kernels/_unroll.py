@@ -22,7 +22,7 @@ class _Unroller(ast.NodeTransformer):
         """Evaluate a constant expression; NameError if it is none."""
         expression = ast.Expression(self.visit(copy.deepcopy(node)))
         code = compile(ast.fix_missing_locations(expression), "<constant>", "eval")
-        return eval(code, {"__builtins__": {}})
+        return eval(code, {"__builtins__": {"min": min, "max": max}})
 
     def visit_Name(self, node):
         if isinstance(node.ctx, ast.Load) and node.id in self.constants:

@@ -11,29 +11,33 @@ import numpy as np
 
 from . import _cover, _target
 from ._divide import Axis
-from ._jit import F32, S8, S32, U8, kernel, unroll
+from ._jit import F32, S8, S16, S32, U8, kernel, unroll
 from ._memory import aligned
-from ._program import At, Call
-from .activation import GATE
-from .requantise import STORED
+from ._program import Call
+from .activation import CLIP, GATE
 
 if TYPE_CHECKING:
-    from ._int import (
-        clip,
-        dot,
-        empty_window,
-        load_groups_s8,
-        load_s32,
-        push_u8,
-        store_u8_even,
-        to_f32,
+    from ._int import dot, empty_window, load_groups_s8, load_s32, push_u8, to_f32
+    from ._narrow import (
+        add_s16,
+        at_least_s16,
+        at_most_s16,
+        load_s16,
+        multiply_s16,
+        narrow_u8,
+        nth_of,
+        pack_s16,
+        pack_u8,
+        store_bytes,
+        to_s32_even,
+        zeros_s16,
     )
     from ._simd import load
 
 
 def _later_channels(v, c):
-    moved = dict.fromkeys(("out", "x", "bias", *STORED), c)
-    return moved | {"weights": c * v["KH"] * v["DOTS"] * v["GROUP"]}
+    moved = dict.fromkeys(("out", "x", "bias", "multiplier"), c)
+    return moved | {"weights": c * v["KH"] * v["DOTS"] * v["GROUP"], "shorts": 10 * c}
 
 
 @kernel(
@@ -55,10 +59,7 @@ def u8_dwconv(
     weights: S8,
     bias: S32,
     multiplier: F32,
-    slope: F32,
-    zero: F32,
-    low: F32,
-    high: F32,
+    shorts: S16,
     channels: int,
     rows: int,
     tiles: int,
@@ -71,8 +72,8 @@ def u8_dwconv(
     """A depthwise convolution over ``rows`` x ``tiles * TW`` pixels, stored as ``requantise`` says.
 
     ``x`` is the first tap of the first pixel in a map that carries its border; pixels lie
-    ``*_step`` bytes apart, rows ``*_row``. ``weights`` is packed as :func:`pack` does; ``channels``
-    is a multiple of LANES, ``rows`` of TH.
+    ``*_step`` bytes apart, rows ``*_row``. ``weights`` is packed as :func:`_packed` does,
+    ``shorts`` (channels / LANES, 5, 2 LANES); ``channels`` is a multiple of LANES, ``rows`` of TH.
     """
     for c in range(0, channels, LANES):
         w_at = c * KH * DOTS * GROUP
@@ -98,24 +99,46 @@ def u8_dwconv(
                                         tap = (ROW * DOTS + FIRST_DOT + d) * LANES * GROUP
                                         w = load_groups_s8(weights, w_at + tap, LANES)
                                         reg_c[h, COLUMN] = dot(reg_c[h, COLUMN], window, w)
+                PIXELS = TH * TW
+                PAIRS = (PIXELS + 1) // 2
                 m = load(multiplier, c, LANES)
-                for h in unroll(TH):
-                    for i in unroll(TW):
-                        reg_v[h, i] = to_f32(reg_c[h, i]) * m
+                for i in unroll(PAIRS):
+                    ONE = 2 * i
+                    TWO = min(ONE + 1, PIXELS - 1)
+                    one = to_s32_even(to_f32(reg_c[ONE // TW, ONE % TW]) * m)
+                    two = to_s32_even(to_f32(reg_c[TWO // TW, TWO % TW]) * m)
+                    reg_s[i] = pack_s16(one, two)
+                s_at = 10 * c
+                W = 2 * LANES
                 if mode == GATE:
-                    m = load(slope, c, LANES)
-                    for h in unroll(TH):
-                        for i in unroll(TW):
-                            g = clip(reg_v[h, i] * m + 0.5, 0.0, 1.0)
-                            reg_v[h, i] = reg_v[h, i] * g
-                lowest = load(low, c, LANES)
-                highest = load(high, c, LANES)
-                z = load(zero, c, LANES)
-                for h in unroll(TH):
-                    out_at = (y + h) * out_row + t * TW * out_step + c
-                    for i in unroll(TW):
-                        v = clip(reg_v[h, i], lowest, highest)
-                        store_u8_even(out, out_at + i * out_step, v, z)
+                    a = load_s16(shorts, s_at, W)
+                    b = load_s16(shorts, s_at + W, W)
+                    for i in unroll(PAIRS):
+                        g = at_most_s16(at_least_s16(add_s16(reg_s[i], a), zeros_s16(W)), b)
+                        reg_s[i] = multiply_s16(reg_s[i], g)
+                elif mode == CLIP:
+                    a = load_s16(shorts, s_at + 2 * W, W)
+                    b = load_s16(shorts, s_at + 3 * W, W)
+                    for i in unroll(PAIRS):
+                        reg_s[i] = at_most_s16(at_least_s16(reg_s[i], a), b)
+                z = load_s16(shorts, s_at + 4 * W, W)
+                for i in unroll(PAIRS):
+                    reg_s[i] = add_s16(reg_s[i], z)
+                out_at = y * out_row + t * TW * out_step + c
+                for i in unroll(0, PAIRS - 1, 2):
+                    reg_q[i] = pack_u8(reg_s[i], reg_s[i + 1])
+                    for j in unroll(4):
+                        PIXEL = 2 * i + j
+                        if PIXEL < PIXELS:
+                            at = out_at + PIXEL // TW * out_row + PIXEL % TW * out_step
+                            store_bytes(out, at, nth_of(reg_q[i], j, 4))
+                if PAIRS % 2:
+                    last = narrow_u8(reg_s[PAIRS - 1])
+                    for j in unroll(2):
+                        PIXEL = 2 * PAIRS - 2 + j
+                        if PIXEL < PIXELS:
+                            at = out_at + PIXEL // TW * out_row + PIXEL % TW * out_step
+                            store_bytes(out, at, nth_of(last, j, 2))
 
 
 TILE = 7
@@ -127,20 +150,29 @@ def _dots(width, stride, group):
     return sum((width - 1 - phase) // stride // group + 1 for phase in range(stride))
 
 
-def pack(weights, stride, lanes):
-    """Weights (C, KH, KW) int8 as (C / lanes, KH, dots, lanes, GROUP), ``lanes`` dividing C.
+def _packed(weights, store, mine, stride, lanes):
+    """Weights, bias, multipliers and shorts of some channels, for kernels of ``lanes``.
 
-    The taps of a phase fill its groups from the end; what is left at the start is zero.
+    Weights (C, KH, KW) become (C / lanes, KH, dots, lanes, GROUP). The taps of a phase fill its
+    groups from the end; what is left at the start is zero.
     """
     group = _target.dot().group
     parts = []
     for phase in range(stride):
-        taps = weights[:, :, phase::stride]
+        taps = weights[mine, :, phase::stride]
         taps = np.pad(taps, ((0, 0), (0, 0), (-taps.shape[2] % group, 0)))
         parts.append(taps.reshape(*taps.shape[:2], -1, group)[:, :, ::-1])
     dots = np.concatenate(parts, 2)
     blocks = dots.reshape(-1, lanes, *dots.shape[1:])
-    return aligned(blocks.transpose(0, 2, 3, 1, 4))
+    part = min(4, lanes)
+    shorts = store.shorts[:, mine].reshape(5, -1, lanes // part, 1, part)
+    pairs = np.broadcast_to(shorts, (*shorts.shape[:3], 2, part))
+    return (
+        aligned(blocks.transpose(0, 2, 3, 1, 4)),
+        aligned(store.sums_from(weights)[mine]),
+        aligned(store.multiplier[mine]),
+        aligned(pairs.reshape(5, -1, 2 * lanes).transpose(1, 0, 2)),
+    )
 
 
 def depthwise(out, x, stride, weights, store):
@@ -159,18 +191,15 @@ def depthwise(out, x, stride, weights, store):
     """
     (kh, kw), group = weights.shape[1:], _target.dot().group
     width = TILE if out.width >= TILE else 1
-    bias = store.sums_from(weights)
     calls = []
     for start, count, lanes in _cover.vectors(out.channels):
-        packed = pack(weights[start : start + count], stride, lanes)
+        packed = _packed(weights, store, slice(start, start + count), stride, lanes)
         for row, rows, th in _rows(out.height):
             for column, columns in _cover.overlapping(out.width, width):
                 args = (
                     out.at(row, column, start),
                     x.at(row * stride, column * stride, start),
-                    packed,
-                    At(bias, start),
-                    *(At(getattr(store, name), start) for name in STORED),
+                    *packed,
                     count,
                     rows,
                     columns // width,

@@ -11,14 +11,28 @@ import numpy as np
 from . import _target, _tiles
 from ._cover import overlapping
 from ._divide import Axis
-from ._jit import F32, I64, S8, S32, U8, kernel, unroll
+from ._jit import F32, I64, S8, S16, S32, U8, kernel, unroll
 from ._memory import aligned
 from ._program import At, Call
-from .activation import GATE
-from .requantise import STORED
+from .activation import CLIP, GATE
+from .requantise import lane_order, short_order
 
 if TYPE_CHECKING:
-    from ._int import broadcast_group_u8, clip, dot, load_groups_s8, load_s32, store_u8_even, to_f32
+    from ._int import broadcast_group_u8, clip, dot, load_groups_s8, load_s32, to_f32
+    from ._narrow import (
+        add_s16,
+        at_least_s16,
+        at_most_s16,
+        load_s16,
+        multiply_s16,
+        narrow_s16,
+        narrow_u8,
+        pack_s16,
+        pack_u8,
+        store_bytes,
+        to_s32_even,
+        zeros_s16,
+    )
     from ._simd import load, store
 
 
@@ -31,8 +45,9 @@ def _later_rows(v, r):
 
 def _later_panels(v, j):
     n = j * v["NR"]
-    channels = ("out", "real", "bias", *STORED, "residual")
-    return dict.fromkeys(channels, n) | {"weights": n * v["segments"] * v["groups"] * v["GROUP"]}
+    channels = ("out", "real", "bias", "multiplier", "residual")
+    depth = v["segments"] * v["groups"] * v["GROUP"]
+    return dict.fromkeys(channels, n) | {"shorts": 5 * n, "weights": n * depth}
 
 
 @kernel(
@@ -48,10 +63,7 @@ def u8_igemm(
     weights: S8,
     bias: S32,
     multiplier: F32,
-    slope: F32,
-    zero: F32,
-    low: F32,
-    high: F32,
+    shorts: S16,
     residual: F32,
     offsets: I64,
     segments: int,
@@ -67,15 +79,17 @@ def u8_igemm(
     residual_step: int,
     residual_skip: int,
     mode: int,
+    low: float,
+    high: float,
 ):
     """A product over a run of output pixels, stored as ``requantise`` says: to ``real`` if REAL.
 
     ``rows`` (a multiple of MR) pixels in raster order from ``column`` of a row of ``width``; a
     pixel's data is ``*_step`` elements after its neighbour's, plus ``*_skip`` at the end of a row.
     Segment s of a pixel starts ``offsets[s]`` after it and has ``groups`` groups of GROUP bytes.
-    ``weights`` is packed (panels, segments * groups, NR, GROUP); ``bias`` and
-    the arrays to ``high`` hold a value an output channel. ``residual``, which is added to what goes
-    to ``real``, may be null.
+    ``weights`` is packed (panels, segments * groups, NR, GROUP), ``shorts`` (panels, 5, NR);
+    ``bias`` and ``multiplier`` hold a value an output channel. ``residual``, which is added to what
+    goes to ``real``, may be null.
     """
     for j in range(panels):
         w_panel = j * segments * groups * NR * GROUP
@@ -113,67 +127,73 @@ def u8_igemm(
                         a = broadcast_group_u8(x, reg_x[r] + p, LANES)
                         for v in unroll(NR // LANES):
                             reg_c[r, v] = dot(reg_c[r, v], a, reg_w[v])
-            for v in unroll(NR // LANES):
+            NV = NR // LANES
+            for v in unroll(NV):
                 m = load(multiplier, n + v * LANES, LANES)
                 for r in unroll(MR):
                     reg_v[r, v] = to_f32(reg_c[r, v]) * m
-                if mode == GATE:
-                    m = load(slope, n + v * LANES, LANES)
-                    for r in unroll(MR):
-                        g = clip(reg_v[r, v] * m + 0.5, 0.0, 1.0)
-                        reg_v[r, v] = reg_v[r, v] * g
-                lowest = load(low, n + v * LANES, LANES)
-                highest = load(high, n + v * LANES, LANES)
+            if REAL:
                 for r in unroll(MR):
-                    reg_v[r, v] = clip(reg_v[r, v], lowest, highest)
-                if REAL:
-                    if residual_step:
-                        for r in unroll(MR):
+                    for v in unroll(NV):
+                        if mode == GATE:
+                            g = clip(reg_v[r, v] * 0.16666667 + 0.5, 0.0, 1.0)
+                            reg_v[r, v] = reg_v[r, v] * g
+                        elif mode == CLIP:
+                            reg_v[r, v] = clip(reg_v[r, v], low, high)
+                        if residual_step:
                             more = load(residual, reg_residual[r] + v * LANES, LANES)
                             reg_v[r, v] = reg_v[r, v] + more
-                    for r in unroll(MR):
                         store(real, reg_out[r] + v * LANES, reg_v[r, v])
-                else:
-                    z = load(zero, n + v * LANES, LANES)
+            else:
+                s_at = 5 * n
+                HALVES = (NV + 1) // 2
+                SHORTS = NR // HALVES
+                for r in unroll(MR):
+                    for k in unroll(HALVES):
+                        a = to_s32_even(reg_v[r, 2 * k])
+                        if NV == 1:
+                            reg_s[r, k] = narrow_s16(a)
+                        else:
+                            reg_s[r, k] = pack_s16(a, to_s32_even(reg_v[r, 2 * k + 1]))
+                for k in unroll(HALVES):
+                    if mode == GATE:
+                        b = load_s16(shorts, s_at + k * SHORTS, SHORTS)
+                        c = load_s16(shorts, s_at + NR + k * SHORTS, SHORTS)
+                        for r in unroll(MR):
+                            g = at_least_s16(add_s16(reg_s[r, k], b), zeros_s16(SHORTS))
+                            reg_s[r, k] = multiply_s16(reg_s[r, k], at_most_s16(g, c))
+                    elif mode == CLIP:
+                        b = load_s16(shorts, s_at + 2 * NR + k * SHORTS, SHORTS)
+                        c = load_s16(shorts, s_at + 3 * NR + k * SHORTS, SHORTS)
+                        for r in unroll(MR):
+                            reg_s[r, k] = at_most_s16(at_least_s16(reg_s[r, k], b), c)
+                    b = load_s16(shorts, s_at + 4 * NR + k * SHORTS, SHORTS)
                     for r in unroll(MR):
-                        store_u8_even(out, reg_out[r] + v * LANES, reg_v[r, v], z)
+                        reg_s[r, k] = add_s16(reg_s[r, k], b)
+                for r in unroll(MR):
+                    if HALVES == 1:
+                        store_bytes(out, reg_out[r], narrow_u8(reg_s[r, 0]))
+                    else:
+                        store_bytes(out, reg_out[r], pack_u8(reg_s[r, 0], reg_s[r, 1]))
 
 
-TILES = {
-    16: {
-        7: [(32, 16), (24, 8), (16, 16), (8, 8)],
-        1: [(64, 16), (16, 16), (8, 8)],
-    },
+REAL_TILES = {
+    16: {7: [(32, 16), (24, 8), (16, 16), (8, 8)], 1: [(64, 16), (16, 16), (8, 8)]},
     8: {4: [(24, 8), (16, 8), (8, 8)], 1: [(32, 8), (8, 8)]},
     4: {6: [(8, 4), (4, 4)], 1: [(16, 4), (4, 4)]},
 }
 """For each lane count of the target: rows of a tile to its widths, as (NR, lanes of a vector)."""
 
-
-def row_tile(pixels):
-    """Rows MR of the tiles for a map of so many pixels."""
-    return _tiles.row_tile(TILES[_target.lanes()], pixels)
-
-
-def column_tiles(channels, mr):
-    """Pieces (start, count, NR, lanes) that cover the output channels."""
-    return _tiles.column_tiles(TILES[_target.lanes()][mr], channels)
+BYTE_TILES = {
+    16: {5: [(64, 16), (32, 8), (16, 8), (8, 8)], 1: [(64, 16), (32, 8), (8, 8)]},
+    8: {2: [(32, 8), (16, 8), (8, 8)], 1: [(32, 8), (8, 8)]},
+    4: {2: [(16, 4), (8, 4), (4, 4)], 1: [(16, 4), (4, 4)]},
+}
+"""The same for results that are bytes: 4 vectors are narrowed into one, or 2, or 1."""
 
 
-def pack(weights, mr):
-    """Weights (N, segments, length) int8 for tiles of ``mr`` rows, each segment in whole groups.
-
-    For each column piece (panels, segments * groups, NR, GROUP); what fills a group is zero.
-    """
-    group = _target.dot().group
-    weights = np.pad(weights, ((0, 0), (0, 0), (0, -weights.shape[2] % group)))
-    n = len(weights)
-    return [
-        aligned(
-            weights[start : start + count].reshape(count // nr, nr, -1, group).transpose(0, 2, 1, 3)
-        )
-        for start, count, nr, _ in column_tiles(n, mr)
-    ]
+def _tiles_for(real):
+    return (REAL_TILES if real else BYTE_TILES)[_target.lanes()]
 
 
 def products(out, x, stride, weights, store, offsets, residual=None):
@@ -197,26 +217,25 @@ def products(out, x, stride, weights, store, offsets, residual=None):
     residual : Map, optional
         (H, W, N) float32, added to what is stored as float32; not ``out`` itself.
     """
-    pixels, group = out.height * out.width, _target.dot().group
-    mr = row_tile(pixels)
+    table, pixels, group = _tiles_for(store.real), out.height * out.width, _target.dot().group
+    mr = _tiles.row_tile(table, pixels)
     x_step, x_row = stride[1] * x.pixel, stride[0] * x.row
     residual_steps = (residual.pixel, residual.skip) if residual else (0, 0)
-    bias = store.sums_from(weights)
-    packed = pack(weights, mr)
+    pieces = [
+        (start, count, nr, lanes, _packed(weights, store, slice(start, start + count), nr, lanes))
+        for start, count, nr, lanes in _tiles.column_tiles(table[mr], out.channels)
+    ]
     calls = []
     for first, rows in overlapping(pixels, mr):
         y, column = divmod(first, out.width)
-        for (start, count, nr, lanes), panels in zip(
-            column_tiles(out.channels, mr), packed, strict=True
-        ):
+        for start, count, nr, lanes, (panels, *channels) in pieces:
             place = out.at(y, column, start)
             args = (
                 None if store.real else place,
                 place if store.real else None,
                 At(x.buffer, x.offset + y * x_row + column * x_step),
                 panels,
-                At(bias, start),
-                *(At(getattr(store, name), start) for name in STORED),
+                *channels,
                 residual.at(y, column, start) if residual else None,
                 offsets,
                 len(offsets),
@@ -231,8 +250,30 @@ def products(out, x, stride, weights, store, offsets, residual=None):
                 out.skip,
                 *residual_steps,
                 store.mode,
+                store.low,
+                store.high,
             )
             real = int(store.real)
             family = u8_igemm(MR=mr, NR=nr, LANES=lanes, GROUP=group, REAL=real)
             calls.append(Call(family, args))
     return calls
+
+
+def _packed(weights, store, mine, nr, lanes):
+    """Weights, bias, multipliers and shorts of some output channels, for tiles of width ``nr``.
+
+    Weights become (panels, segments * groups, NR, GROUP), each segment in whole groups: what fills
+    them is zero.
+    """
+    group, vectors = _target.dot().group, nr // lanes
+    bias = store.sums_from(weights)[mine].reshape(-1, nr)
+    weights = np.pad(weights[mine], ((0, 0), (0, 0), (0, -weights.shape[2] % group)))
+    panels = weights.reshape(-1, nr, weights.shape[1] * weights.shape[2] // group, group)
+    order = range(nr) if store.real else lane_order(vectors, lanes)
+    shorts = store.shorts[:, mine].reshape(5, -1, nr).transpose(1, 0, 2)
+    return (
+        aligned(panels[:, order].transpose(0, 2, 1, 3)),
+        aligned(bias[:, order]),
+        aligned(store.multiplier[mine].reshape(-1, nr)[:, order]),
+        aligned(shorts[:, :, short_order(vectors, lanes) if not store.real else order]),
+    )

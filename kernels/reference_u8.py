@@ -1,11 +1,12 @@
 """Operations on bytes in NumPy, written to be obvious: what their kernels equal bit for bit.
 
-Sums are exact; what is done with them is float32, each operation rounded on its own. Maps are
-(H, W, C), channels last; scales and zero points are numbers or (C,) arrays.
+Sums are exact; float32 operations on them are rounded one by one. Maps are (H, W, C), channels
+last; scales and zero points are numbers or (C,) arrays.
 """
 
 import numpy as np
 
+from .activation import GATE
 from .reference import _sides, conv2d
 
 
@@ -49,13 +50,18 @@ def quantized_conv2d(
     padded[sides[0][0] : rows - sides[0][1], sides[1][0] : columns - sides[1][1]] = x
     sums = conv2d(padded, weights, store.bias, stride, 0, dilation, groups)
     value = sums.astype(np.float32) * store.multiplier
-    if store.mode:
-        gate = np.clip(value * store.slope + np.float32(0.5), np.float32(0), np.float32(1))
-        value = value * gate
-    value = np.clip(value, store.low, store.high)
-    if not store.real:
-        return _bytes(value, store.zero)
-    return value if residual is None else value + residual
+    if store.real:
+        if store.mode == GATE:
+            sixth, half = np.float32(0.16666667), np.float32(0.5)
+            value = value * np.clip(value * sixth + half, np.float32(0), np.float32(1))
+        value = np.clip(value, np.float32(store.low), np.float32(store.high))
+        return value if residual is None else value + residual
+    three, six, low, high, zero = store.shorts.astype(np.int64)
+    steps = np.clip(np.rint(value), -(2**15), 2**15 - 1).astype(np.int64)
+    if store.mode == GATE:
+        gate = np.clip(np.minimum(steps + three, 2**15 - 1), 0, six)
+        steps = (steps * gate + 2**14) >> 15
+    return np.clip(np.clip(steps, low, high) + zero, 0, 255).astype(np.uint8)
 
 
 def quantized_global_avg_pool(x, scale, zero):

@@ -1,8 +1,11 @@
 """From exact integer sums to what a layer of an int8 network stores.
 
-``v = float32(sum + bias) * multiplier``, in mode GATE times ``clip(v * slope + 1/2, 0, 1)``, then
-``clip(v, low, high)``: that as float32, or plus ``zero``, rounded to even, as uint8. Every
-operation is rounded to float32 on its own, in the kernels as in NumPy.
+As bytes: ``v = float32(sum + bias) * multiplier``, rounded to even and saturated to int16, is the
+result in steps of the output. For hard-swish its steps are of ``sqrt(6 step / 2**15)``, so that
+``v * clip(v + 3, 0, 6)``, of which the high half is kept, rounded, comes to steps of the output.
+``v + zero`` then saturates to a byte, or is clipped before where an activation says so.
+
+As float32: ``float32(sum + bias) * multiplier`` is the value, to which activations are applied.
 """
 
 from dataclasses import dataclass, replace
@@ -10,47 +13,49 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import _target
-from .activation import GATE, NONE
+from .activation import CLIP, GATE, NONE
 
-BOUNDS = {"identity": (-np.inf, np.inf), "relu": (0, np.inf), "relu6": (0, 6)}
+BOUNDS = {"identity": (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 FUSED_U8 = (*BOUNDS, "hard_swish")
 """Activations that the kernels for bytes apply before they store."""
 
+SMALLEST_GATE_STEP = 6 / 2**15 * 1.01
+"""Least step of the output of a hard-swish: 6 must fit int16 in the steps it is computed in."""
+
 LARGEST_BIAS = 2**31 - 2**24
-"""Sums of products stay below 2**24 beside it: 66,000 products of bytes."""
+"""Sums of products stay below 2**24 beside it: 500 products of bytes at the least."""
 
-
-STORED = ("multiplier", "slope", "zero", "low", "high")
-"""Arrays of a :class:`Store` in a descriptor's order."""
+THREE, SIX, LOW, HIGH, ZERO = range(5)
+"""Rows of :attr:`Store.shorts`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """What becomes of the sums of a layer's products: (N,) arrays of a value an output channel.
+    """What becomes of the sums of a layer's products.
 
     Attributes
     ----------
     bias : ndarray
-        float64, whole numbers: what the sums start from.
+        (N,) float64, whole numbers: what the sums start from.
     multiplier : ndarray
-        float32: from sums to steps of the output, or to real values where ``real``.
-    slope : ndarray
-        float32: 1/6 in the units that ``multiplier`` gives.
-    zero, low, high : ndarray
-        float32: zero points, and bounds relative to them.
+        (N,) float32: from sums to steps, or to real values where ``real``.
+    shorts : ndarray
+        (5, N) int16: for each output channel 3 and 6 in the steps of its gate, the bounds of its
+        steps, its zero point.
     mode : int
-        NONE or GATE.
+        NONE, CLIP or GATE.
+    low, high : float
+        Bounds of real values.
     real : bool
         Whether float32 values are stored, not bytes.
     """
 
     bias: np.ndarray
     multiplier: np.ndarray
-    slope: np.ndarray
-    zero: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    shorts: np.ndarray
     mode: int
+    low: float
+    high: float
     real: bool
 
     @classmethod
@@ -70,31 +75,78 @@ class Store:
             Scale and zero point of the output, numbers or (N,); without it, float32 is stored.
         activation : str
             One of ``FUSED_U8``.
+
+        Raises
+        ------
+        ValueError
+            If a hard-swish has a step below ``SMALLEST_GATE_STEP``.
         """
         n = len(weights)
         x_zero = np.asarray(x_zero, np.float64)
         if x_zero.shape == (n,) and weights.ndim > 1:
             x_zero = x_zero.reshape(n, *[1] * (weights.ndim - 1))
-        unit = np.float64(weight_scale) * x_scale
+        unit = np.broadcast_to(np.float64(weight_scale) * x_scale, n)
         start = np.rint(np.float64(bias) / unit - (weights * x_zero).reshape(n, -1).sum(1))
-        step, zero = (1.0, 0.0) if out is None else (np.asarray(v, np.float64) for v in out)
-        low, high = (b / step for b in BOUNDS.get(activation, BOUNDS["identity"]))
-        if out is not None:
-            low, high = np.maximum(low, -zero), np.minimum(high, 255 - zero)
-        vectors = (unit / step, step / 6, zero, low, high)
+        real, gated = out is None, activation == "hard_swish"
+        step, zero = (1.0, 0.0) if real else (np.asarray(v, np.float64) for v in out)
+        low, high = BOUNDS.get(activation, BOUNDS["identity"])
+        if gated and not real and np.min(step) < SMALLEST_GATE_STEP:
+            raise ValueError(f"a hard-swish cannot be stored in steps of {np.min(step):.3g}")
+        shorts = np.zeros((5, n))
+        shorts[LOW] = np.maximum(low / step, -zero)
+        shorts[HIGH] = np.minimum(high / step, 255 - zero)
+        shorts[ZERO] = zero
+        clips = (low, high) if real else (shorts[LOW] > -zero, shorts[HIGH] < 255 - zero)
+        mode = CLIP if np.any(np.isfinite(clips) if real else clips) else NONE
+        if gated and not real:
+            step = np.sqrt(6 * step / 2**15)
+            shorts[THREE], shorts[SIX] = 3 / step, 6 / step
         return cls(
             np.clip(start, -LARGEST_BIAS, LARGEST_BIAS),
-            *(np.ascontiguousarray(np.broadcast_to(v, n), np.float32) for v in vectors),
-            GATE if activation == "hard_swish" else NONE,
-            out is None,
+            np.ascontiguousarray(np.broadcast_to(unit / step, n), np.float32),
+            np.rint(shorts).astype(np.int16),
+            GATE if gated else mode,
+            low,
+            high,
+            real,
         )
 
     def of_channels(self, mine):
         """The same for a slice of the channels."""
-        arrays = {name: getattr(self, name)[mine] for name in ("bias", *STORED)}
-        return replace(self, **arrays)
+        return replace(
+            self,
+            bias=self.bias[mine],
+            multiplier=self.multiplier[mine],
+            shorts=self.shorts[:, mine],
+        )
 
     def sums_from(self, weights):
         """(N,) int32: the bias, and what the target's dot products leave out of the weights."""
         missing = _target.dot().offset * weights.reshape(len(weights), -1).sum(1, dtype=np.int64)
         return (self.bias + missing).astype(np.int32)
+
+
+def lane_order(vectors, lanes):
+    """Channel of each lane of ``vectors`` registers that are narrowed into one register of bytes.
+
+    1 register stays in order, 2 are narrowed once, 4 twice: see ``_narrow``.
+    """
+    part = min(4, lanes) if vectors > 1 else lanes
+    return [
+        lane // part * part * vectors + vector * part + lane % part
+        for vector in range(vectors)
+        for lane in range(lanes)
+    ]
+
+
+def short_order(vectors, lanes):
+    """Channel of each lane of the registers of int16 on the way, one after another."""
+    halves = vectors // 2 or 1
+    part = min(8, 2 * lanes)
+    if halves == 1:
+        return list(range(vectors * lanes))
+    return [
+        lane // part * part * halves + half * part + lane % part
+        for half in range(halves)
+        for lane in range(2 * lanes)
+    ]
