@@ -26,7 +26,7 @@ from .functional import (
     scale_shift,
     squeeze_excite,
 )
-from .requantise import FUSED_U8, Store
+from .requantise import FUSED_U8, SMALLEST_GATE_STEP, Store
 from .winograd_filters import WinogradFilterCache
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "At",
     "Call",
     "Map",
+    "SMALLEST_GATE_STEP",
     "Program",
     "Store",
     "Window",

@@ -19,7 +19,7 @@ BOUNDS = {"identity": (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6
 FUSED_U8 = (*BOUNDS, "hard_swish")
 """Activations that the kernels for bytes apply before they store."""
 
-SMALLEST_GATE_STEP = 6 / 2**15 * 1.01
+SMALLEST_GATE_STEP = float(np.float32(1.9e-4))
 """Least step of the output of a hard-swish: 6 must fit int16 in the steps it is computed in."""
 
 LARGEST_BIAS = 2**31 - 2**24

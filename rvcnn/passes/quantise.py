@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from rvcnn.graph import Graph, Node, Stored
-from rvcnn.kernels import FUSED_U8
+from rvcnn.kernels import FUSED_U8, SMALLEST_GATE_STEP
 from rvcnn.ops import (
     Activation,
     Conv2d,
@@ -121,15 +121,14 @@ class _Rewrite:
         return {"in_scale": np.atleast_1d(scale), "in_zero": np.atleast_1d(zero)}
 
     def _store(self, node):
-        return self._store_as(node.name, node.name)
+        gated = getattr(node.op, "activation", "identity") == "hard_swish"
+        return self._store_as(node.name, node.name, SMALLEST_GATE_STEP if gated else 0.0)
 
-    def _store_as(self, name, params):
+    def _store_as(self, name, params, least=0.0):
         given = self.given.activations[params]
-        self.stored[name] = Stored(given.scale, given.zero_point)
-        return {
-            "out_scale": np.atleast_1d(given.scale),
-            "out_zero": np.atleast_1d(given.zero_point),
-        }
+        stored = Stored(np.maximum(given.scale, least), given.zero_point)
+        self.stored[name] = stored
+        return {"out_scale": np.atleast_1d(stored.scale), "out_zero": np.atleast_1d(stored.zero)}
 
     def _float_params(self, node):
         weights = self.given.weights[node.name].dequantize()
