@@ -15,6 +15,8 @@ import peers
 
 from rvcnn.images import Preprocess, decode
 
+QUANTISE = str(Path(__file__).with_name("quantise.py"))
+
 
 class Case(NamedTuple):
     """A network in all the files that engines read.
@@ -69,32 +71,31 @@ def pixels(weights: str, size: int, files: Iterable[Path]) -> np.ndarray:
 
 
 def quantise(
-    engines: Iterable[str], weights: str, onnx: str, pixels: np.ndarray, size: int, folder: Path
-) -> dict[str, str]:
-    """Write a network in int8 for each engine that wants it so, each in a process of its own."""
-    shape = preprocess(weights, size)
+    engines: Iterable[str],
+    case: Case,
+    output: str,
+    pixels: np.ndarray,
+    folder: Path,
+) -> Case:
+    """A case with the files of each engine that computes in int8.
+
+    Each is written by a process of its own, which calibrates on ``pixels``, (N, H, W, 3) bytes.
+    """
+    shape = preprocess(case.weights, pixels.shape[1])
     mean, std = (",".join(map(str, values)) for values in (shape.mean, shape.std))
     np.save(folder / "calibration.npy", pixels)
     files = {}
     for engine in engines:
         entry = peers.ENGINES[engine]
-        if entry.int8_suffix:
-            network = onnx if entry.needs_onnx else weights
-            file = str(folder / f"{Path(network).stem}.{engine}{entry.int8_suffix}")
-            common.note(f"{engine}: calibrates on {len(pixels)} images")
-            command = [
-                engine,
-                network,
-                str(folder / "calibration.npy"),
-                file,
-                f"--mean={mean}",
-                f"--std={std}",
-            ]
-            script = str(Path(__file__).with_name("quantise.py"))
-            done = subprocess.run(
-                [sys.executable, script, *command], capture_output=True, text=True
-            )
-            if done.returncode:
-                sys.exit(f"{engine} cannot quantise {network}:\n{done.stderr}")
-            files[engine] = file
-    return files
+        if not entry.int8_suffix:
+            continue
+        network = case.onnx if entry.needs_onnx else case.weights
+        file = str(folder / f"{case.name}.{output}.{engine}{entry.int8_suffix}")
+        common.note(f"{engine}: calibrates on {len(pixels)} images")
+        command = [sys.executable, QUANTISE, engine, network, str(folder / "calibration.npy"), file]
+        settings = [f"--output={output}", f"--mean={mean}", f"--std={std}"]
+        done = subprocess.run([*command, *settings], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{engine} cannot quantise {network}:\n{done.stderr}")
+        files[engine] = file
+    return case._replace(int8=files)

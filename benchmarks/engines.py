@@ -107,16 +107,15 @@ def prepare(given, name: str, folder: Path) -> Case:
     onnx, size = given.onnx or "", given.input_size
     if not onnx and any(peers.ENGINES[e].needs_onnx for e in given.engines):
         onnx = cases.write_onnx(weights, given.output, size, not given.no_fold, folder)
-    int8 = [engine for engine in given.engines if peers.ENGINES[engine].int8_suffix]
-    if not int8:
-        return Case(name, weights, onnx, {})
+    case = Case(name, weights, onnx, {})
+    if not any(peers.ENGINES[engine].int8_suffix for engine in given.engines):
+        return case
     if given.weights and photographs.real():
         pixels = cases.pixels(weights, size, photographs.real()[::2])
     else:
         count = CHECKED if given.quick else CALIBRATION
         pixels = networks.pictures(count, size, given.seed + 1)
-    files = cases.quantise(int8, weights, onnx, pixels, size, folder)
-    return Case(name, weights, onnx, files)
+    return cases.quantise(given.engines, case, given.output, pixels, folder)
 
 
 def check(children: dict) -> None:

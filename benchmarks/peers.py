@@ -77,6 +77,11 @@ def rvcnn(job: Job, precision: str = "fp32") -> Ready:
     return Ready(common.versions("rvcnn", "numba", "llvmlite"), precision, lambda x: x, model)
 
 
+def rvcnn_int8(job: Job) -> Ready:
+    """The project with weights that it quantised itself."""
+    return rvcnn(job, "int8")
+
+
 def onnxruntime(job: Job) -> Ready:
     """ONNX Runtime: its own threads for one image, Python threads for a stream."""
     import onnxruntime as ort

@@ -84,8 +84,8 @@ def results(given, weights: str, output: str, pixels: np.ndarray, folder: Path) 
     onnx = ""
     if any(peers.ENGINES[engine].needs_onnx for engine in given.engines):
         onnx = cases.write_onnx(weights, output, SIZE, True, folder)
-    int8 = cases.quantise(given.engines, weights, onnx, pixels[::2], SIZE, folder)
-    case = cases.Case(Path(weights).stem, weights, onnx, int8)
+    case = cases.Case(Path(weights).stem, weights, onnx, {})
+    case = cases.quantise(given.engines, case, output, pixels[::2], folder)
     every, file = folder / "pixels.npy", folder / "rows.npy"
     np.save(every, pixels)
     rows = {}
