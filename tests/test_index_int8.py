@@ -175,6 +175,22 @@ def test_an_index_says_how_it_holds_vectors(tmp_path):
     assert again.nearest(vectors[7] * 1000).id == again.search(vectors[7], 1).ids[0][0]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_damaged_scales_do_no_harm_to_the_others(tmp_path, value):
+    index = Index.create(tmp_path, 64, dtype="int8")
+    vectors = unit(random_vectors(100, 64))
+    index.add(vectors, [f"{i:03}" for i in range(100)])
+    index.close()
+    file = index.location / "vectors.scale"
+    scales = np.fromfile(file, np.float32)
+    scales[3 * 50 : 3 * 60] = value
+    scales.tofile(file)
+    assert len(index.verify()) == 10
+    found = index.search(vectors[7], 5).ids[0]
+    assert "007" in found
+
+
 @pytest.mark.parametrize(
     ("dim", "dtype", "says"), [(4, "int4", "float32, int8"), (65537, "int8", "at most 65536")]
 )

@@ -78,6 +78,7 @@ class Int8Scan:
         self._of_length = _lengths(queries - held.decode()) + rounded
         self._of_rest = lengths + self._of_length
 
+    @np.errstate(all="ignore")  # of a damaged index, `verify` tells
     def bounds(self, block: slice) -> Bounds:
         """Bound the scores of a block of rows."""
         from rvcnn.kernels import dot_products_s8
@@ -91,7 +92,8 @@ class Int8Scan:
         value, fine = np.split(dots, 2)
         value += fine
         value *= step
-        most = self._of_rest * rest.max() + self._of_length * length.max()
+        # Where damage made NaN of a row, the others are still found.
+        most = self._of_rest * np.fmax.reduce(rest) + self._of_length * np.fmax.reduce(length)
 
         def error_of(query, rows):
             return self._of_rest[query] * rest[rows] + self._of_length[query] * length[rows]

@@ -87,7 +87,8 @@ class Rows(NamedTuple):
         if metric != "cosine" or self.dtype != "int8":
             return self.decode(where)
         part = self.part(where)
-        return part.decode() / part.planes[2][:, 2:]
+        with np.errstate(all="ignore"):  # of a damaged index, `verify` tells
+            return part.decode() / part.planes[2][:, 2:]
 
     def sum_of(self, row: int) -> bytes:
         """Return the checksum of one vector's bytes."""
