@@ -162,7 +162,7 @@ def bombs():
     yield "marks without end", c.Raw(b"(" * 1_900_000)
     yield "a memo without end", c.Raw(b"N" + b"\x94" * 1_900_000)
     yield "a pickle without end", c.Raw(b"N0" * 8_000_000)
-    yield "nested without end", c.Raw(b"]" * 900_000 + b"a" * 899_999)
+    yield "nested without end", c.Raw(b"]" * 300_000 + b"a" * 299_999)
     yield "a memo of two billion places", c.Raw(b"Nr\xff\xff\xff\x7f")
     yield "text of four gigabytes", c.Raw(b"X\xff\xff\xff\xffab")
     yield "text of many exabytes", c.Raw(b"\x8d" + b"\xff" * 8 + b"ab")
@@ -329,10 +329,9 @@ def all_files():
         for name, checkpoint in make():
             yield from in_both(name, checkpoint)
     for name, checkpoint in bombs():
-        yield from in_both(name, checkpoint)
-    for tie in (1 << 12, 1 << 14):
-        array = np.zeros(tie, np.float32)
-        tied = {f"t{i}": c.tensor(array, "0") for i in range(5000)}
-        yield f"a storage of {tie} five thousand times", c.torch_zip(tied, {"0": array.tobytes()})
+        yield name, c.torch_zip(checkpoint, DATA)
+    array = np.zeros(1 << 14, np.float32)
+    tied = {f"t{i}": c.tensor(array, "0") for i in range(3000)}
+    yield "one storage three thousand times", c.torch_zip(tied, {"0": array.tobytes()})
     yield from archives()
     yield from legacy()

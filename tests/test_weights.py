@@ -76,6 +76,7 @@ def test_every_key_that_does_not_fit_is_named_in_one_error(tensors, save):
         ({}, "missing: a, b$"),
         ({"a": (2,), "b": (1, 2), "c": (1,)}, "network; unexpected: c$"),
         ({"a": (2,), "b": (2, 1)}, r"network; misshapen: b \(2, 1\) instead of \(1, 2\)$"),
+        ({"a": (2,), "b": (1, 2), "c\nd": (1,)}, r"unexpected: 'c\\nd'$"),
         ({"a": (2,), "b": (2,)}, r"misshapen: b \(2,\) instead of \(1, 2\)$"),
     ],
 )
@@ -164,6 +165,14 @@ def test_any_float_is_read_as_float32(tmp_path, dtype):
     weights = load_weights(tmp_path / "w.safetensors")
     assert weights.tensors["a"].dtype == np.float32 and weights.tensors["b"].shape == (0,)
     assert (weights.tensors["a"] == values).all() and weights.metadata == {"k": "v"}
+
+
+def test_bfloat16_is_the_upper_half_of_a_float32(tmp_path):
+    bits = np.array([0x3F80, 0xC040, 0x4049], np.uint16)
+    content = raw({"a": tensor(0, 6, (3, 1), "BF16")}, bits.tobytes())
+    (tmp_path / "w.safetensors").write_bytes(content)
+    found = load_weights(tmp_path / "w.safetensors").tensors["a"]
+    assert found.dtype == np.float32 and found.tolist() == [[1.0], [-3.0], [3.140625]]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.bool_])

@@ -45,7 +45,7 @@ def site(checkpoint, monkeypatch):
 @pytest.fixture
 def publish(site, monkeypatch, tmp_path):
     """Put the checkpoint into the table under a file name; the cache is empty."""
-    monkeypatch.setenv("RVCNN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(pulling, "user_cache", lambda: tmp_path / "cache")
 
     def publish(file, url=None):
         published = Published(f"{url or site.url}/{file}", "timm", {"license": "none"})

@@ -66,7 +66,7 @@ class Weights:
             if k in self.tensors and self.tensors[k].shape != shape
         ]
         faults = [
-            f"{what}: {', '.join(keys)}"
+            f"{what}: {', '.join(key if key.isprintable() else repr(key) for key in keys)}"
             for what, keys in (
                 ("missing", missing),
                 ("unexpected", unexpected),
