@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 
 import cases
@@ -21,7 +20,7 @@ import numpy as np
 import peers
 import photographs
 
-from rvcnn.model import EMBEDDED
+import rvcnn
 
 SIZE = 224
 CLASSIFIER = "mobilenetv3_small_in1k_same.safetensors"
@@ -72,7 +71,7 @@ def networks_to_judge(given) -> list[tuple[str, str]]:
     """Weights files and what is taken of them: the embedded model, and a classifier if there is."""
     if given.weights:
         return [(given.weights, given.output)]
-    embedded = str(files("rvcnn.data") / EMBEDDED)
+    embedded = rvcnn.create_model().weights.source
     data = os.environ.get("RVCNN_TEST_DATA", "")
     classifier = Path(data, "weights", CLASSIFIER)
     known = [(str(classifier), "logits")] if data and classifier.exists() else []

@@ -3,7 +3,8 @@
 Each row is computed by every way there is, checked against plain loops under ``njit``, and timed in
 alternation: rvcnn's kernel, PyTorch (oneDNN; of the forms it offers the fastest), NumPy, and the
 loops themselves. The roof is what the machine, measured between the samples, allows for as many
-operations and as many bytes that must be read and written at least.
+operations and as many bytes that must be read and written at least; Winograd's algorithm needs
+fewer operations than the direct convolution that its rate and its roof are counted for.
 
     python benchmarks/seed_table.py -o benchmarks/results/mine.csv
     python benchmarks/seed_table.py --rows ReLU "dot products"
