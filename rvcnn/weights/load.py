@@ -47,6 +47,8 @@ class WeightsFile(NamedTuple):
 def load_weights(path, entry=None) -> Weights:
     """Read a weights file of any kind that rvcnn knows, found by its content.
 
+    The file is mapped into memory while it is read; what becomes of it later does not matter.
+
     Parameters
     ----------
     path : path-like
