@@ -13,23 +13,6 @@ from rvcnn.weights.contents import HEADER_LIMIT, Refusal, shown
 
 PROTO, STOP, MARK = b"\x80", b".", b"("
 
-_CONSTANTS = {b"N": None, b"\x88": True, b"\x89": False}
-_NUMBERS = {
-    b"K": struct.Struct("<B"),
-    b"M": struct.Struct("<H"),
-    b"J": struct.Struct("<i"),
-    b"G": struct.Struct(">d"),
-}
-_LONGS = {b"\x8a": 1, b"\x8b": 4}
-_TEXTS = {b"\x8c": 1, b"X": 4, b"\x8d": 8}
-_BYTES = {b"C": 1, b"B": 4, b"\x8e": 8}
-_OLD_TEXTS = {b"U": 1, b"T": 4}  # what Python 2 called str
-_EMPTY = {b"}": dict, b"]": list, b")": tuple, b"\x8f": list}
-_TUPLES = {b"\x85": 1, b"\x86": 2, b"\x87": 3}
-_PUTS = {b"q": 1, b"r": 4}
-_GETS = {b"h": 1, b"j": 4}
-_CALLS = {b"\x81": "NEWOBJ", b"\x92": "NEWOBJ_EX", b"o": "OBJ"}
-_EXTENSIONS = {b"\x82", b"\x83", b"\x84"}
 _MOST_COPIED = 1 << 17  # items that calls are handed: a file of a few bytes could ask for anything
 _KEYS = (str, int, float, bool, bytes, type(None))
 
@@ -83,38 +66,9 @@ class Unpickler:
             code = self._take(1)
             if code == STOP:
                 return self._pop(), self._at
-            self._step(code)
-
-    def _step(self, code: bytes) -> None:
-        if code in _CONSTANTS:
-            self._push(_CONSTANTS[code])
-        elif code in _NUMBERS:
-            number = _NUMBERS[code]
-            self._push(number.unpack(self._take(number.size))[0])
-        elif code in _LONGS:
-            self._push(int.from_bytes(self._counted(_LONGS[code]), "little", signed=True))
-        elif code in _TEXTS:
-            self._push(str(self._counted(_TEXTS[code]), "utf-8"))
-        elif code in _BYTES:
-            self._push(self._counted(_BYTES[code]))
-        elif code in _OLD_TEXTS:
-            self._push(str(self._counted(_OLD_TEXTS[code]), "latin-1"))
-        elif code in _EMPTY:
-            self._push(_EMPTY[code]())
-        elif code in _TUPLES:
-            self._push(tuple(self._pop_last(_TUPLES[code])))
-        elif code in _PUTS:
-            self._memo[self._number(_PUTS[code])] = self._top()
-        elif code in _GETS:
-            self._push(self._remembered(self._number(_GETS[code])))
-        elif code in _CALLS:
-            raise Refusal(f"a pickle that makes objects ({_CALLS[code]}); nothing of it was run")
-        elif code in _EXTENSIONS:
-            raise Refusal("a pickle that names things by number (copyreg extensions)")
-        elif code in _OPERATIONS:
+            if code not in _OPERATIONS:
+                raise Refusal(f"a pickle with an operation that rvcnn does not know: {code!r}")
             _OPERATIONS[code](self)
-        else:
-            raise Refusal(f"a pickle with an operation that rvcnn does not know: {code!r}")
 
     # --- bytes and the stack ------------------------------------------------------------------
 
@@ -157,10 +111,13 @@ class Unpickler:
         items, self._stack = self._stack, self._outer.pop()
         return items
 
-    def _remembered(self, index: int) -> Any:
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._top()
+
+    def _get(self, index: int) -> None:
         if index not in self._memo:
             raise Refusal("a pickle that asks for what it never kept")
-        return self._memo[index]
+        self._push(self._memo[index])
 
     # --- operations ---------------------------------------------------------------------------
 
@@ -180,7 +137,7 @@ class Unpickler:
         self._pop_marked()
 
     def _memoize(self) -> None:
-        self._memo[len(self._memo)] = self._top()
+        self._put(len(self._memo))
 
     def _tuple(self) -> None:
         self._push(tuple(self._pop_marked()))
@@ -218,7 +175,10 @@ class Unpickler:
 
     def _inst(self) -> None:
         self._global()
-        raise Refusal("a pickle that makes objects (INST); nothing of it was run")
+        self._refuse_object("INST")
+
+    def _refuse_object(self, operation: str) -> None:
+        raise Refusal(f"a pickle that makes objects ({operation}); nothing of it was run")
 
     def _stack_global(self) -> None:
         self._push(self._find(*self._pop_last(2)))
@@ -248,10 +208,10 @@ class Unpickler:
         self._push(self._persistent(self._pop()))
 
 
-_OPERATIONS = {
+_OPERATIONS: dict[bytes, Callable[[Unpickler], None]] = {
     PROTO: Unpickler._proto,
-    b"\x95": Unpickler._frame,
     MARK: Unpickler._mark,
+    b"\x95": Unpickler._frame,
     b"0": Unpickler._pop,
     b"1": Unpickler._pop_mark,
     b"\x94": Unpickler._memoize,
@@ -268,7 +228,42 @@ _OPERATIONS = {
     b"R": Unpickler._reduce,
     b"b": Unpickler._build,
     b"Q": Unpickler._persistent_id,
+    b"N": lambda m: m._push(None),
+    b"\x88": lambda m: m._push(True),
+    b"\x89": lambda m: m._push(False),
+    b"}": lambda m: m._push({}),
+    b")": lambda m: m._push(()),
+    b"]": lambda m: m._push([]),
+    b"\x8f": lambda m: m._push([]),  # a set, which is read as a list
+    b"K": lambda m: m._push(m._number(1)),
+    b"M": lambda m: m._push(m._number(2)),
+    b"J": lambda m: m._push(int.from_bytes(m._take(4), "little", signed=True)),
+    b"G": lambda m: m._push(struct.unpack(">d", m._take(8))[0]),
+    b"\x8a": lambda m: m._push(int.from_bytes(m._counted(1), "little", signed=True)),
+    b"\x8b": lambda m: m._push(int.from_bytes(m._counted(4), "little", signed=True)),
+    b"\x8c": lambda m: m._push(str(m._counted(1), "utf-8")),
+    b"X": lambda m: m._push(str(m._counted(4), "utf-8")),
+    b"\x8d": lambda m: m._push(str(m._counted(8), "utf-8")),
+    b"U": lambda m: m._push(str(m._counted(1), "latin-1")),  # what Python 2 called str
+    b"T": lambda m: m._push(str(m._counted(4), "latin-1")),
+    b"C": lambda m: m._push(m._counted(1)),
+    b"B": lambda m: m._push(m._counted(4)),
+    b"\x8e": lambda m: m._push(m._counted(8)),
+    b"\x85": lambda m: m._push(tuple(m._pop_last(1))),
+    b"\x86": lambda m: m._push(tuple(m._pop_last(2))),
+    b"\x87": lambda m: m._push(tuple(m._pop_last(3))),
+    b"q": lambda m: m._put(m._number(1)),
+    b"r": lambda m: m._put(m._number(4)),
+    b"h": lambda m: m._get(m._number(1)),
+    b"j": lambda m: m._get(m._number(4)),
+    b"\x81": lambda m: m._refuse_object("NEWOBJ"),
+    b"\x92": lambda m: m._refuse_object("NEWOBJ_EX"),
+    b"o": lambda m: m._refuse_object("OBJ"),
+    b"\x82": lambda m: m._refuse_object("EXT1"),
+    b"\x83": lambda m: m._refuse_object("EXT2"),
+    b"\x84": lambda m: m._refuse_object("EXT4"),
 }
+"""What each operation does; one that is not here ends the reading."""
 
 
 def set_items(target: dict, pairs) -> None:
