@@ -28,7 +28,9 @@ class Embedder:
         ``embed(list of PIL images) -> (N, D)``. By default the embedded model.
     weights : path-like, optional
         A safetensors file, or another that :func:`rvcnn.create_model` takes.
-    precision : {"fp32"}
+    precision : {"fp32", "int8"}
+        Arithmetic of the network; int8 needs weights that ``rvcnn quantize`` made, but for the
+        embedded model.
     workers : int
         Images in work at once; 0 for all the CPUs this process may use.
     normalize : bool

@@ -12,14 +12,18 @@ from .errors import ShapeError, UsageError, WeightsError
 from .graph import Graph
 from .models import ARCHITECTURES, Architecture, MobileNetConfig, mobilenetv3
 from .ops import L2Normalize
-from .passes import optimise
+from .passes import optimise, quantise
 from .plan import Plan
+from .quantization.file import restore
 from .team import team_of
 from .threads import available_cpus
 from .weights import Weights, load_weights, random_weights, save_weights
 
-EMBEDDED = "mobilenetv3_small_rvcnn.safetensors"
-"""The weights that come with the install."""
+EMBEDDED = {
+    "fp32": "mobilenetv3_small_rvcnn.safetensors",
+    "int8": "mobilenetv3_small_rvcnn_int8.safetensors",
+}
+"""The weights that come with the install, by precision."""
 
 CLASSIFIER = "classifier.3"
 
@@ -75,7 +79,9 @@ def create_model(
         Overrides the file's metadata.
     normalize : bool, optional
         Scale embeddings to unit length; by default, what the file says, else no.
-    precision : {"fp32"}
+    precision : {"fp32", "int8"}
+        Arithmetic of the network. int8 needs weights that ``rvcnn quantize`` made; the embedded
+        model brings its own.
     threads : int
         Threads that share the images of a batch, or one image where a batch has fewer images than
         that; 0 for all the CPUs this process may use.
@@ -93,26 +99,42 @@ def create_model(
     WeightsError
         A file that is damaged, does not fit the network, or does not say how to run it.
     """
-    if precision != "fp32":
-        raise UsageError(f"precision must be 'fp32', not {precision!r}")
+    if precision not in EMBEDDED:
+        raise UsageError(f"precision must be one of {', '.join(EMBEDDED)}, not {precision!r}")
     if threads < 0 or seed < 0:
         raise UsageError(f"threads and seed start at 0, not {min(threads, seed)}")
     untrained = isinstance(weights, str) and weights == "random"
     if untrained:
         file = Weights({}, _untrained(name, num_classes), "random weights", "")
     else:
-        file = load_weights(_weights_path(name, weights))
+        file = load_weights(_weights_path(name, weights, precision))
+    _check_precision(file, precision)
     architecture = _architecture(file, name)
     if isinstance(name, MobileNetConfig):
         padding = name.padding if padding is None else padding
         bn_eps = name.bn_eps if bn_eps is None else bn_eps
     file = _as_asked(file, architecture, num_classes, padding, bn_eps, normalize)
     graph = _graph(architecture, file)
-    if untrained:
-        file = random_weights(graph.parameters(), file.metadata, seed)
-    file.check(graph.parameters())
-    graph = graph.bind(file.tensors)
-    return Model(architecture, _with_head(graph, file, num_classes), graph, file, threads)
+    quantization = None
+    if precision == "int8":
+        graph, quantization = restore(graph, file)
+    else:
+        if untrained:
+            file = random_weights(graph.parameters(), file.metadata, seed)
+        file.check(graph.parameters())
+        graph = graph.bind(file.tensors)
+    wanted = _with_head(graph, file, num_classes)
+    return Model(architecture, wanted, graph, file, threads, quantization)
+
+
+def _check_precision(file, precision):
+    held = file.metadata.get("precision", "fp32")
+    if held != precision:
+        how = {
+            "int8": f"make such a file with `rvcnn quantize PATH... --weights {file.source}`",
+            "fp32": "pass precision='int8' (--precision int8)",
+        }
+        raise WeightsError(f"{file.source} holds {held} weights, not {precision}: {how[precision]}")
 
 
 def _untrained(name, num_classes):
@@ -122,7 +144,7 @@ def _untrained(name, num_classes):
     return UNTRAINED | {"num_classes": str(num_classes or 0)}
 
 
-def _weights_path(name, weights):
+def _weights_path(name, weights, precision):
     if isinstance(weights, (str, os.PathLike)):
         return os.fspath(weights)
     if weights is not None:
@@ -132,7 +154,7 @@ def _weights_path(name, weights):
             f"{name} needs weights: a file (weights=FILE, --weights FILE) or weights='random'; "
             "without a name, the embedded model is used"
         )
-    return resources.files("rvcnn.data") / EMBEDDED
+    return resources.files("rvcnn.data") / EMBEDDED[precision]
 
 
 def _architecture(file, name) -> Architecture:
@@ -198,20 +220,23 @@ class Model:
     ----------
     architecture : Architecture
     graph : Graph
-        As the architecture states it, without any pass.
+        As the architecture states it, without any pass; of an int8 network, optimised and with
+        the float32 weights that its bytes stand for.
     weights : Weights
     dim : int
         Values of one result.
     threads : int
     """
 
-    def __init__(self, architecture, graph, layers, weights, threads=1):
+    def __init__(self, architecture, graph, layers, weights, threads=1, quantization=None):
         self.architecture = architecture
         self.graph = graph
         self.weights = weights
         self.threads = threads or available_cpus()
         self._layers = layers
         self._optimised = optimise(graph)
+        if quantization:
+            self._optimised = quantise(self._optimised, quantization)
         self._plans = OrderedDict()
         self._lock = threading.Lock()
         size = architecture.input_size
@@ -268,7 +293,7 @@ class Model:
         return out
 
     def forward_features(self, x, cuts):
-        """The maps of named layers, computed layer by layer without fusion.
+        """The maps of named layers, computed layer by layer without fusion, in float32.
 
         Parameters
         ----------

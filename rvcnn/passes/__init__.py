@@ -3,6 +3,9 @@
 from .fold_batch_norm import fold_batch_norm
 from .fuse_activation import fuse_activation
 from .fuse_residual import fuse_residual
+from .quantise import quantise
+
+__all__ = ["PASSES", "optimise", "quantise"]
 
 PASSES = (fold_batch_norm, fuse_activation, fuse_residual)
 

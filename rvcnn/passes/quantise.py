@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rvcnn.graph import Graph, Node, Stored
+from rvcnn.graph import INPUT, Graph, Node, Stored
 from rvcnn.kernels import FUSED_U8, SMALLEST_GATE_STEP
 from rvcnn.ops import (
     Activation,
@@ -45,7 +45,7 @@ class _Rewrite:
         self.stored = {
             name: Stored(p.scale, p.zero_point)
             for name, p in quantization.activations.items()
-            if name == "input"
+            if name == INPUT
         }
         self._copies = {}
 
@@ -102,13 +102,13 @@ class _Rewrite:
         if name in self.stored:
             return name
         return self._copy(
-            name, f"{name}.bytes", Quantize(), lambda copy: self._store_as(copy, name)
+            name, f"bytes:{name}", Quantize(), lambda copy: self._store_as(copy, name)
         )
 
     def _real(self, name):
         if name not in self.stored:
             return name
-        return self._copy(name, f"{name}.real", Dequantize(), lambda copy: self._reads(name))
+        return self._copy(name, f"real:{name}", Dequantize(), lambda copy: self._reads(name))
 
     def _copy(self, name, copy, op, params):
         if copy not in self._copies:

@@ -7,11 +7,13 @@ graph's. The metadata has ``precision`` "int8" and ``float_maps``, names with co
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from rvcnn.errors import RvcnnError, WeightsError
 from rvcnn.graph import Graph
+from rvcnn.passes import optimise
 
 from .params import QuantParams
 from .recipe import Quantization
@@ -92,6 +94,53 @@ def from_tensors(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str],
         raise WeightsError(f"{source}: tensor {error.args[0]!r} is missing") from None
     except RvcnnError as error:
         raise WeightsError(f"{source}: {error}") from None
+
+
+def restore(graph: Graph, weights) -> tuple[Graph, Quantization]:
+    """What a weights file of bytes makes of an architecture.
+
+    Parameters
+    ----------
+    graph : Graph
+        As the architecture states it, without weights.
+    weights : Weights
+
+    Returns
+    -------
+    graph : Graph
+        Optimised, with the float32 weights that the bytes stand for.
+    quantization : Quantization
+
+    Raises
+    ------
+    WeightsError
+        If the file does not hold what that network needs.
+    """
+    quantization, floats = from_tensors(weights.tensors, weights.metadata, weights.source)
+    blank = {key: np.zeros(shape, np.float32) for key, shape in graph.parameters().items()}
+    graph = optimise(graph.bind(blank))
+    nodes = []
+    for node in graph.nodes:
+        if node.name not in quantization.weights:
+            params = {key: floats.pop(f"{node.name}.{key}", None) for key in node.params}
+            for key, value in params.items():
+                _check_float(f"{node.name}.{key}", value, node.params[key].shape, weights.source)
+            node = replace(node, params=params)
+        nodes.append(node)
+    if floats:
+        raise WeightsError(f"{weights.source} does not fit the network: {', '.join(floats)}")
+    try:
+        return quantization.bind(replace(graph, nodes=tuple(nodes))), quantization
+    except WeightsError as error:
+        raise WeightsError(f"{weights.source} does not fit the network: {error}") from None
+
+
+def _check_float(key, value, shape, source):
+    if value is None:
+        raise WeightsError(f"{source} does not fit the network: {key} is missing")
+    if value.dtype != np.float32 or value.shape != shape:
+        held = f"{value.dtype} {value.shape}"
+        raise WeightsError(f"{source}: {key} is {held} instead of float32 {shape}")
 
 
 def _read(tensors, metadata):

@@ -77,15 +77,21 @@ class Stored(NamedTuple):
         strides = self.strides and (*self.strides, *(1,) * more)[:count]
         return self._replace(shape=shape, strides=strides)
 
-    def float32(self) -> np.ndarray:
-        """Return a contiguous copy in float32; what lies beyond its range becomes infinite."""
+    def array(self) -> np.ndarray:
+        """Return a contiguous copy in its own type; BF16 as the upper halves of float32."""
+        return np.array(self._view(), DTYPES[self.dtype], order="C")
+
+    def _view(self):
         kind = DTYPES[self.dtype].newbyteorder(self.order)
         storage = np.frombuffer(self.data(), kind)[self.offset :]
         if self.strides is None:
-            view = storage[: self.size].reshape(self.shape)
-        else:
-            steps = tuple(step * kind.itemsize for step in self.strides)
-            view = np.lib.stride_tricks.as_strided(storage, self.shape, steps, writeable=False)
+            return storage[: self.size].reshape(self.shape)
+        steps = tuple(step * kind.itemsize for step in self.strides)
+        return np.lib.stride_tricks.as_strided(storage, self.shape, steps, writeable=False)
+
+    def float32(self) -> np.ndarray:
+        """Return a contiguous copy in float32; what lies beyond its range becomes infinite."""
+        view = self._view()
         if self.dtype == "BF16":
             return (view.astype(np.uint32, order="C") << 16).view(np.float32)
         with np.errstate(over="ignore"):

@@ -10,7 +10,9 @@ from rvcnn.errors import WeightsError
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The tensors of a file, in float32 and by rvcnn's names, and its metadata.
+    """The tensors of a file, by rvcnn's names, and its metadata.
+
+    They are float32, or of the types they are stored in where the metadata's precision is int8.
 
     Attributes
     ----------

@@ -84,6 +84,9 @@ def _named(path, work, entry):
 
 def _load(path, entry):
     file = _open(path, entry)
+    if file.metadata.get("precision") == "int8":
+        tensors = {key: tensor.array() for key, tensor in file.tensors.items()}
+        return Weights(tensors, file.metadata, file.source, file.sha256, file.notes)
     tensors = {}
     for key, tensor in file.tensors.items():
         if tensor.dtype not in FLOATS:
