@@ -24,14 +24,17 @@ def make_embedder(
 ) -> "Embedder":
     """Make the embedder that the options name; compile its kernels now if they are not yet.
 
-    Where they name none, it is that of the index of the first of ``folders``.
+    What they leave open is as in the index of the first of ``folders``.
     """
     quiet_libraries()
     from rvcnn import Embedder
-    from rvcnn.place import weights_of
+    from rvcnn.place import made_with
 
-    if folders is not None and engine.get("model") is None and engine.get("weights") is None:
-        engine["weights"] = weights_of(folders)
+    known = {} if folders is None else made_with(folders)
+    if engine.get("model") or engine.get("weights"):
+        known.pop("weights", None)
+    given = {key: value for key, value in engine.items() if value is not None}
+    engine = {"precision": "fp32", **known, **given}
     embedder = Embedder(**engine, max_megapixels=max_image_megapixels)
     if not quiet:
         for line in embedder.notes:

@@ -63,10 +63,8 @@ engine = grouped(
     ),
     precision=click.option(
         "--precision",
-        type=click.Choice(["fp32"]),
-        default="fp32",
-        show_default=True,
-        help="Arithmetic of the network.",
+        type=click.Choice(["fp32", "int8"]),
+        help="Arithmetic of the network; by default that of the index, and fp32 for a new one.",
     ),
     workers=click.option(
         "-j",

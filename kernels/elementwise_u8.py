@@ -17,14 +17,26 @@ _ROWS = Axis("rows", "", lambda v, y: {m: y * v[f"{m}_row"] for m in ("out", "x"
 
 
 @kernel(
-    "u8_quantize_{NV}x{LANES}__v{LANES}", lambda v: v["rows"] * v["length"], (_ROWS,), exact=True
+    "u8_quantize_{NV}x{LANES}_{SHIFTED}__v{LANES}",
+    lambda v: v["rows"] * v["length"],
+    (_ROWS,),
+    exact=True,
 )
 def u8_quantize(
-    out: U8, x: F32, inverse: F32, zero: F32, rows: int, length: int, out_row: int, x_row: int
+    out: U8,
+    x: F32,
+    inverse: F32,
+    zero: F32,
+    shift: F32,
+    rows: int,
+    length: int,
+    out_row: int,
+    x_row: int,
 ):
     """``clip(x * inverse[i] + zero[i], 0, 255)`` along rows, to even; NaN becomes 0.
 
-    ``length`` is a multiple of NV * LANES.
+    ``length`` is a multiple of NV * LANES. ``zero`` holds whole numbers; if SHIFTED, ``shift[i]``
+    comes before.
     """
     for i in range(0, length, NV * LANES):
         for v in unroll(NV):
@@ -35,8 +47,10 @@ def u8_quantize(
         for y in range(rows):
             for v in unroll(NV):
                 at = i + v * LANES
-                c = clip(load(x, y * x_row + at, LANES) * reg_m[v], reg_low[v], reg_high[v])
-                store_u8_even(out, y * out_row + at, c, reg_z[v])
+                c = load(x, y * x_row + at, LANES) * reg_m[v]
+                if SHIFTED:
+                    c = c + load(shift, at, LANES)
+                store_u8_even(out, y * out_row + at, clip(c, reg_low[v], reg_high[v]), reg_z[v])
 
 
 @kernel(
@@ -157,11 +171,11 @@ def _pieces(n):
         yield from ((start, wide, VECTORS, lanes), (start + wide, count - wide, 1, lanes))
 
 
-def _rows(family, out, x, *vectors):
+def _rows(family, out, x, *vectors, **constants):
     along = [_along(x, v) for v in vectors]
     return [
         Call(
-            family(NV=nv, LANES=lanes),
+            family(NV=nv, LANES=lanes, **constants),
             (
                 out.at(c=start),
                 x.at(c=start),
@@ -194,13 +208,17 @@ def _lines(m):
 def quantize(out, x, scale, zero):
     """Calls that quantise a map of dense rows; ``scale`` and ``zero`` are numbers or (C,).
 
-    ``x / scale`` is computed as ``x * (1 / scale)``, the reciprocal rounded to float32.
+    ``x / scale`` is computed as ``x * (1 / scale)``, the reciprocal rounded to float32; what a zero
+    point has beyond a whole number is added to it.
     """
-    inverse = 1 / np.asarray(scale, np.float64)
+    inverse, zero = 1 / np.asarray(scale, np.float64), np.asarray(zero, np.float64)
+    whole = np.rint(zero)
+    shifted = int((whole != zero).any())
     pairs = [(out, x)]
-    if inverse.size == np.size(zero) == 1 and not out.skip and not x.skip:
+    if inverse.size == zero.size == 1 and not out.skip and not x.skip:
         pairs = zip(_lines(out), _lines(x), strict=True)
-    return [call for pair in pairs for call in _rows(u8_quantize, *pair, inverse, zero)]
+    vectors = (inverse, whole, zero - whole)
+    return [call for pair in pairs for call in _rows(u8_quantize, *pair, *vectors, SHIFTED=shifted)]
 
 
 def dequantize(out, x, scale, zero):

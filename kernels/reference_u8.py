@@ -13,8 +13,9 @@ from .reference import _sides, conv2d
 def quantize(x, scale, zero):
     """Bytes nearest to ``x / scale + zero``, halves to even; NaN becomes 0."""
     inverse = np.float32(1 / np.asarray(scale, np.float64))
-    steps = np.nan_to_num(np.asarray(x, np.float32) * inverse, nan=-np.inf)
-    return _bytes(steps, np.float32(zero))
+    whole = np.rint(zero)
+    steps = np.asarray(x, np.float32) * inverse + np.float32(zero - whole)
+    return _bytes(np.nan_to_num(steps, nan=-np.inf), np.float32(whole))
 
 
 def dequantize(q, scale, zero):

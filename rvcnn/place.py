@@ -119,20 +119,24 @@ def open_places(folders: Sequence[Path] = ()) -> list[Place]:
     return [open_place(folder) for folder in folders]
 
 
-def weights_of(folders: Sequence[Path]) -> Path | None:
-    """Return the weights file that the first folder's index was made with, if it is still there.
+def made_with(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what the first folder's index was made with: its precision, its weights file.
 
-    None also where there is no index, and for one of the embedded model.
+    No weights where the file is gone, and for the embedded model; nothing where there is no index.
     """
     folder = next(iter(folders), Path.cwd())
     root = find_index(folder) if folder.is_dir() else None
     if root is None:
-        return None
+        return {}
     try:
-        file = Index.open(root).description.get(WEIGHTS_FILE)
+        description = Index.open(root).description
     except RvcnnError:
-        return None
-    return Path(file) if isinstance(file, str) and os.path.isfile(file) else None
+        return {}
+    found = {"precision": description.get("precision")}
+    file = description.get(WEIGHTS_FILE)
+    if isinstance(file, str) and os.path.isfile(file):
+        found["weights"] = Path(file)
+    return {key: value for key, value in found.items() if value}
 
 
 def check_paths(paths: Sequence[Path], folders_only: bool) -> None:

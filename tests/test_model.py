@@ -206,7 +206,7 @@ def test_embeddings_have_unit_length_if_asked(both_heads):
             "'mobilenet_v3'; there are mobilenetv3_small",
         ),
         (dict(name="mobilenetv3_small"), "needs weights"),
-        (dict(precision="int4"), "precision must be 'fp32', not 'int4'"),
+        (dict(precision="int4"), "precision must be one of fp32, int8, not 'int4'"),
         (dict(padding="valid"), "padding must be 'same' or 'symmetric', not 'valid'"),
     ],
 )
