@@ -1,6 +1,7 @@
 """Compute kernels: ordinary Python functions on SIMD registers, compiled by Numba.
 
-The functions here work on arrays; ``rvcnn.kernels.reference`` has each in plain NumPy, float64.
+The functions here work on arrays. ``rvcnn.kernels.reference`` has each in plain NumPy, float64;
+``rvcnn.kernels.reference_u8`` those on bytes, bit for bit.
 """
 
 from ._divide import cut, divide, rows_axis
@@ -25,6 +26,15 @@ from .functional import (
     max_pool,
     scale_shift,
     squeeze_excite,
+)
+from .functional_u8 import (
+    dequantize,
+    quantize,
+    quantized_conv2d,
+    quantized_depthwise_conv2d,
+    quantized_global_avg_pool,
+    quantized_linear,
+    quantized_scale,
 )
 from .requantise import FUSED_U8, SMALLEST_GATE_STEP, Store
 from .winograd_filters import WinogradFilterCache
@@ -52,6 +62,7 @@ __all__ = [
     "conv_3x3_winograd",
     "cut",
     "depthwise_conv2d",
+    "dequantize",
     "divide",
     "dot_products",
     "dot_products_s8",
@@ -60,6 +71,12 @@ __all__ = [
     "lanes",
     "linear",
     "max_pool",
+    "quantize",
+    "quantized_conv2d",
+    "quantized_depthwise_conv2d",
+    "quantized_global_avg_pool",
+    "quantized_linear",
+    "quantized_scale",
     "rows_axis",
     "run",
     "scale_shift",

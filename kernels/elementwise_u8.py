@@ -26,31 +26,30 @@ def u8_quantize(
     out: U8,
     x: F32,
     inverse: F32,
+    rest: F32,
     zero: F32,
-    shift: F32,
     rows: int,
     length: int,
     out_row: int,
     x_row: int,
 ):
-    """``clip(x * inverse[i] + zero[i], 0, 255)`` along rows, to even; NaN becomes 0.
+    """``clip(x * inverse[i] + rest[i] + zero[i], 0, 255)`` along rows, to even; NaN becomes 0.
 
-    ``length`` is a multiple of NV * LANES. ``zero`` holds whole numbers; if SHIFTED, ``shift[i]``
-    comes before.
+    ``length`` is a multiple of NV * LANES, ``zero`` whole.
     """
     for i in range(0, length, NV * LANES):
         for v in unroll(NV):
             reg_m[v] = load(inverse, i + v * LANES, LANES)
+            reg_rest[v] = load(rest, i + v * LANES, LANES)
             reg_z[v] = load(zero, i + v * LANES, LANES)
             reg_low[v] = 0.0 - reg_z[v]
             reg_high[v] = 255.0 - reg_z[v]
         for y in range(rows):
             for v in unroll(NV):
                 at = i + v * LANES
-                c = load(x, y * x_row + at, LANES) * reg_m[v]
-                if SHIFTED:
-                    c = c + load(shift, at, LANES)
-                store_u8_even(out, y * out_row + at, clip(c, reg_low[v], reg_high[v]), reg_z[v])
+                steps = load(x, y * x_row + at, LANES) * reg_m[v] + reg_rest[v]
+                c = clip(steps, reg_low[v], reg_high[v])
+                store_u8_even(out, y * out_row + at, c, reg_z[v])
 
 
 @kernel(
@@ -60,12 +59,15 @@ def u8_dequantize(
     out: F32, x: U8, scale: F32, zero: F32, rows: int, length: int, out_row: int, x_row: int
 ):
     """``(x - zero[i]) * scale[i]`` along rows; ``length`` is a multiple of NV * LANES."""
-    for y in range(rows):
-        for i in range(0, length, NV * LANES):
+    for i in range(0, length, NV * LANES):
+        for v in unroll(NV):
+            reg_z[v] = load(zero, i + v * LANES, LANES)
+            reg_m[v] = load(scale, i + v * LANES, LANES)
+        for y in range(rows):
             for v in unroll(NV):
                 at = i + v * LANES
-                c = load_u8(x, y * x_row + at, LANES) - load(zero, at, LANES)
-                store(out, y * out_row + at, c * load(scale, at, LANES))
+                c = load_u8(x, y * x_row + at, LANES) - reg_z[v]
+                store(out, y * out_row + at, c * reg_m[v])
 
 
 @kernel(
@@ -171,7 +173,29 @@ def _pieces(n):
         yield from ((start, wide, VECTORS, lanes), (start + wide, count - wide, 1, lanes))
 
 
-def _rows(family, out, x, *vectors, **constants):
+LINE = 64
+"""Values of a map with one scale that are read next to each other."""
+
+
+def _lines(m):
+    """A map without gaps as lines of LINE values, and what is left as a shorter one."""
+    size = m.height * m.width * m.channels
+    whole = size // LINE
+    lines = m._replace(height=whole, width=1, channels=LINE, row=LINE, pixel=LINE)
+    rest = size % LINE
+    last = lines._replace(offset=m.offset + whole * LINE, height=1, channels=rest, row=rest)
+    return [part for part in (lines, last) if part.height * part.channels]
+
+
+def _cover_values(family, out, x, *vectors):
+    """Calls over all values of maps of dense rows; ``vectors`` are numbers or (C,)."""
+    if out.skip or x.skip or max(np.size(v) for v in vectors) > 1:
+        return _rows(family, out, x, *vectors)
+    pairs = zip(_lines(out), _lines(x), strict=True)
+    return [call for pair in pairs for call in _rows(family, *pair, *vectors)]
+
+
+def _rows(family, out, x, *vectors):
     along = [_along(x, v) for v in vectors]
     return [
         Call(
@@ -191,39 +215,19 @@ def _rows(family, out, x, *vectors, **constants):
     ]
 
 
-LINE = 64
-"""Values of a map with one scale that are quantised next to each other."""
-
-
-def _lines(m):
-    """A map without gaps as lines of LINE values, and what is left as a shorter one."""
-    size = m.height * m.width * m.channels
-    whole = size // LINE
-    lines = m._replace(height=whole, width=1, channels=LINE, row=LINE, pixel=LINE)
-    rest = size % LINE
-    last = lines._replace(offset=m.offset + whole * LINE, height=1, channels=rest, row=rest)
-    return [part for part in (lines, last) if part.height * part.channels]
-
-
 def quantize(out, x, scale, zero):
     """Calls that quantise a map of dense rows; ``scale`` and ``zero`` are numbers or (C,).
 
-    ``x / scale`` is computed as ``x * (1 / scale)``, the reciprocal rounded to float32; what a zero
-    point has beyond a whole number is added to it.
+    ``x / scale`` is computed as ``x * (1 / scale)``, the reciprocal rounded to float32. The zero
+    point need not be whole.
     """
-    inverse, zero = 1 / np.asarray(scale, np.float64), np.asarray(zero, np.float64)
-    whole = np.rint(zero)
-    shifted = int((whole != zero).any())
-    pairs = [(out, x)]
-    if inverse.size == zero.size == 1 and not out.skip and not x.skip:
-        pairs = zip(_lines(out), _lines(x), strict=True)
-    vectors = (inverse, whole, zero - whole)
-    return [call for pair in pairs for call in _rows(u8_quantize, *pair, *vectors, SHIFTED=shifted)]
+    inverse, whole = 1 / np.asarray(scale, np.float64), np.rint(zero)
+    return _cover_values(u8_quantize, out, x, inverse, zero - whole, whole)
 
 
 def dequantize(out, x, scale, zero):
     """Calls for the real values of a map of dense rows of bytes."""
-    return _rows(u8_dequantize, out, x, scale, zero)
+    return _cover_values(u8_dequantize, out, x, scale, zero)
 
 
 def global_avg_pool(out, x, scale, zero):

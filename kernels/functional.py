@@ -46,11 +46,11 @@ def _window(kernel, stride, padding, dilation):
     return window
 
 
-def _output(x, window, channels):
+def _output(x, window, channels, dtype=np.float32):
     size = window.out_size(*x.shape[:2])
     if min(size) < 1:
         raise ValueError(f"a map of {x.shape[0]} x {x.shape[1]} is too small for {window}")
-    return np.empty((*size, channels), np.float32)
+    return np.empty((*size, channels), dtype)
 
 
 def conv2d(

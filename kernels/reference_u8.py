@@ -12,10 +12,9 @@ from .reference import _sides, conv2d
 
 def quantize(x, scale, zero):
     """Bytes nearest to ``x / scale + zero``, halves to even; NaN becomes 0."""
-    inverse = np.float32(1 / np.asarray(scale, np.float64))
-    whole = np.rint(zero)
+    inverse, whole = np.float32(1 / np.asarray(scale, np.float64)), np.rint(zero)
     steps = np.asarray(x, np.float32) * inverse + np.float32(zero - whole)
-    return _bytes(np.nan_to_num(steps, nan=-np.inf), np.float32(whole))
+    return _bytes(np.where(np.isnan(steps), -np.inf, steps), np.float32(whole))
 
 
 def dequantize(q, scale, zero):
@@ -44,11 +43,8 @@ def quantized_conv2d(
     (H', W', N) array
         float32 where ``store.real``, else uint8.
     """
-    sides = _sides(padding)
-    rows, columns = (size + sum(side) for size, side in zip(x.shape[:2], sides, strict=True))
-    padded = np.empty((rows, columns, x.shape[2]))
-    padded[:] = border
-    padded[sides[0][0] : rows - sides[0][1], sides[1][0] : columns - sides[1][1]] = x
+    inside = np.pad(np.ones(x.shape, bool), _sides(padding))
+    padded = np.where(inside, np.pad(x, _sides(padding)), border)
     sums = conv2d(padded, weights, store.bias, stride, 0, dilation, groups)
     value = sums.astype(np.float32) * store.multiplier
     if store.real:
@@ -63,6 +59,18 @@ def quantized_conv2d(
         gate = np.clip(np.minimum(steps + three, 2**15 - 1), 0, six)
         steps = (steps * gate + 2**14) >> 15
     return np.clip(np.clip(steps, low, high) + zero, 0, 255).astype(np.uint8)
+
+
+def quantized_depthwise_conv2d(x, weights, store, border=0, stride=1, padding=0):
+    """Convolve every channel of bytes with its own filter; ``weights`` is (C, KH, KW)."""
+    groups = len(weights)
+    return quantized_conv2d(x, weights[..., None], store, border, stride, padding, 1, groups)
+
+
+def quantized_linear(x, weights, store, residual=None):
+    """Bytes (M, K) times int8 weights (N, K): (M, N)."""
+    residual = None if residual is None else residual[None]
+    return quantized_conv2d(x[None], weights[:, None, None], store, residual=residual)[0]
 
 
 def quantized_global_avg_pool(x, scale, zero):

@@ -22,8 +22,11 @@ FUSED_U8 = (*BOUNDS, "hard_swish")
 SMALLEST_GATE_STEP = float(np.float32(1.9e-4))
 """Least step of the output of a hard-swish: 6 must fit int16 in the steps it is computed in."""
 
-LARGEST_BIAS = 2**31 - 2**24
-"""Sums of products stay below 2**24 beside it: 500 products of bytes at the least."""
+LONGEST = 32_768
+"""Products of bytes whose sum surely stays within 2**30."""
+
+LARGEST_BIAS = 2**30
+"""What their sum may start from, so that nothing leaves 32 bits."""
 
 THREE, SIX, LOW, HIGH, ZERO = range(5)
 """Rows of :attr:`Store.shorts`."""

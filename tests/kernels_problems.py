@@ -146,11 +146,11 @@ class Problem(NamedTuple):
         return rounding_bound(reference.dot_products(queries, vectors), vectors.shape[1])
 
 
-def _rng(name):
+def rng_of(name):
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
-def _label(function, *parts, **options):
+def label(function, *parts, **options):
     words = [str(p).replace(" ", "") for p in parts]
     words += [f"{k}={str(v).replace(' ', '')}" for k, v in options.items()]
     return "-".join([function, *words])
@@ -159,8 +159,8 @@ def _label(function, *parts, **options):
 def conv2d(size, channels, outputs, kernel=(1, 1), residual=False, **options):
     """A convolution of a map of (height, width) and channels."""
     words = {**options, "residual": 1} if residual else options
-    name = _label("conv2d", size, f"{channels}to{outputs}", f"k{kernel}", **words)
-    rng, groups = _rng(name), options.get("groups", 1)
+    name = label("conv2d", size, f"{channels}to{outputs}", f"k{kernel}", **words)
+    rng, groups = rng_of(name), options.get("groups", 1)
     args = (
         nonzero(rng, *size, channels),
         nonzero(rng, outputs, *kernel, channels // groups),
@@ -173,15 +173,15 @@ def conv2d(size, channels, outputs, kernel=(1, 1), residual=False, **options):
 
 
 def depthwise(size, channels, kernel, **options):
-    name = _label("depthwise", size, f"c{channels}", f"k{kernel}", **options)
-    rng = _rng(name)
+    name = label("depthwise", size, f"c{channels}", f"k{kernel}", **options)
+    rng = rng_of(name)
     args = (nonzero(rng, *size, channels), nonzero(rng, channels, *kernel), nonzero(rng, channels))
     return Problem(name, "depthwise_conv2d", args, options)
 
 
 def linear(rows, inputs, outputs, residual=False, **options):
-    name = _label("linear", f"{rows}x{inputs}to{outputs}", **options, residual=int(residual))
-    rng = _rng(name)
+    name = label("linear", f"{rows}x{inputs}to{outputs}", **options, residual=int(residual))
+    rng = rng_of(name)
     args = (nonzero(rng, rows, inputs), nonzero(rng, outputs, inputs), nonzero(rng, outputs))
     if residual:
         options = {**options, "residual": nonzero(rng, rows, outputs)}
@@ -190,22 +190,22 @@ def linear(rows, inputs, outputs, residual=False, **options):
 
 def simple(function, *shapes, constants=(), **options):
     """A call with random arrays of these shapes, then constants."""
-    name = _label(function, *shapes, *constants, **options)
-    rng = _rng(name)
+    name = label(function, *shapes, *constants, **options)
+    rng = rng_of(name)
     arrays = tuple(nonzero(rng, *np.atleast_1d(s)) for s in shapes)
     return Problem(name, function, (*arrays, *constants), options)
 
 
 def activation(shape, name, **options):
     """An activation of values wide enough to meet every bend."""
-    label = _label("activation", name, shape, **options)
-    x = _rng(label).uniform(-9, 9, shape).astype(np.float32)
-    return Problem(label, "activation", (x, name), options)
+    full_name = label("activation", name, shape, **options)
+    x = rng_of(full_name).uniform(-9, 9, shape).astype(np.float32)
+    return Problem(full_name, "activation", (x, name), options)
 
 
 def batch_norm(size, channels, epsilon):
-    name = _label("batch_norm", size, channels, epsilon)
-    rng = _rng(name)
+    name = label("batch_norm", size, channels, epsilon)
+    rng = rng_of(name)
     x = nonzero(rng, *size, channels)
     gamma, beta, mean, variance = nonzero(rng, 4, channels)
     return Problem(name, "batch_norm", (x, gamma, beta, mean, np.abs(variance), epsilon), {})
