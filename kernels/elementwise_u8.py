@@ -17,7 +17,7 @@ _ROWS = Axis("rows", "", lambda v, y: {m: y * v[f"{m}_row"] for m in ("out", "x"
 
 
 @kernel(
-    "u8_quantize_{NV}x{LANES}_{SHIFTED}__v{LANES}",
+    "u8_quantize_{NV}x{LANES}__v{LANES}",
     lambda v: v["rows"] * v["length"],
     (_ROWS,),
     exact=True,
@@ -199,7 +199,7 @@ def _rows(family, out, x, *vectors):
     along = [_along(x, v) for v in vectors]
     return [
         Call(
-            family(NV=nv, LANES=lanes, **constants),
+            family(NV=nv, LANES=lanes),
             (
                 out.at(c=start),
                 x.at(c=start),
