@@ -132,7 +132,7 @@ def _residual(residual, out):
     return Map.of(residual)
 
 
-def conv_3x3_winograd(x, filters, bias=None, padding=0, activation="identity", residual=None):
+def conv_3x3_winograd(x, cache, padding=0, bias=None, activation="identity", residual=None):
     """3x3 convolution of stride 1 by Winograd's algorithm (Lavin and Gray, 2015).
 
     For its error see :class:`WinogradFilterCache`; a value that is not finite makes NaN of most
@@ -141,8 +141,8 @@ def conv_3x3_winograd(x, filters, bias=None, padding=0, activation="identity", r
     Parameters
     ----------
     x : (H, W, C) array
-    filters : WinogradFilterCache
-    bias, padding, residual
+    cache : WinogradFilterCache
+    padding, bias, residual
         As in :func:`conv2d`.
     activation : str
         identity, relu, relu6, hard_swish or hard_sigmoid.
@@ -152,16 +152,16 @@ def conv_3x3_winograd(x, filters, bias=None, padding=0, activation="identity", r
     (H', W', N) float32 array
     """
     x = _array(x, 3, "x")
-    if x.shape[2] != filters.channels:
-        raise ValueError(f"filters of {filters.channels} channels do not fit an input of {x.shape}")
+    if x.shape[2] != cache.channels:
+        raise ValueError(f"filters of {cache.channels} channels do not fit an input of {x.shape}")
     if activation not in FUSED:
         raise ValueError(f"activation must be one of {', '.join(FUSED)}, not {activation!r}")
     window = _window((3, 3), 1, padding, 1)
-    out = _output(x, window, filters.outputs)
-    size = winograd.scratch_size(*out.shape[:2], filters.channels, filters.outputs, filters.tile)
-    bias, residual = _vector(bias, filters.outputs, "bias"), _residual(residual, out)
+    out = _output(x, window, cache.outputs)
+    size = winograd.scratch_size(*out.shape[:2], cache.channels, cache.outputs, cache.tile)
+    bias, residual = _vector(bias, cache.outputs, "bias"), _residual(residual, out)
     source, scratch = window.first_tap(_bordered(x, window)), At(np.empty(size, np.float32))
-    run(winograd.convolution(Map.of(out), source, filters, bias, activation, residual, scratch))
+    run(winograd.convolution(Map.of(out), source, cache, bias, activation, residual, scratch))
     return out
 
 

@@ -21,6 +21,8 @@ _HOMES = {
     "QuantizedTensor": "quantization",
     "quantize": "quantization",
     "dequantize": "quantization",
+    "WinogradFilterCache": "kernels",
+    "conv_3x3_winograd": "kernels",
 }
 
 __all__ = ["__version__", *_HOMES]

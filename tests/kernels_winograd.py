@@ -47,7 +47,7 @@ class Winograd(Problem):
     def got(self):
         x, weights, bias = self.args
         filters = WinogradFilterCache(weights, self.tile)
-        return kernels.conv_3x3_winograd(x, filters, bias, **self.options)
+        return kernels.conv_3x3_winograd(x, filters, bias=bias, **self.options)
 
     def rounding(self):
         return rounding(*self.args, self.options["padding"], self.tile)

@@ -101,7 +101,7 @@ def test_the_error_is_a_small_multiple_of_the_direct_convolutions(tile, channels
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     inner = Map.of(padded)._replace(offset=Map.of(padded).at(1, 1).offset, height=14, width=14)
     run(conv.convolution(Map.of(out), inner, weights.transpose(0, 3, 1, 2), bias, PADDED))
-    got = kernels.conv_3x3_winograd(x, WinogradFilterCache(weights, tile), bias, padding=1)
+    got = kernels.conv_3x3_winograd(x, WinogradFilterCache(weights, tile), 1, bias)
     direct, ours = (np.sqrt(np.mean((a - want) ** 2)) for a in (out, got))
     assert ours < {2: 1.3, 4: 3.5}[tile] * direct
     assert ours < 2e-6 * np.sqrt(np.mean(want**2))
@@ -153,7 +153,7 @@ def test_maps_with_gaps_and_scratch_of_nan(tile):
     filters, place = WinogradFilterCache(weights, tile), At(scratch, 16)
     first = PADDED.first_tap(source)
     run(algorithm.convolution(out, first, filters, bias, "relu", other, place))
-    want = kernels.conv_3x3_winograd(x, filters, bias, 1, "relu", residual)
+    want = kernels.conv_3x3_winograd(x, filters, 1, bias, "relu", residual)
     assert wide[2][inside[2]].tobytes() == want.tobytes()
     wide[2][inside[2]] = np.nan
     assert np.isnan(wide[2]).all()
@@ -165,10 +165,10 @@ def test_blocks_of_any_size_give_the_same_bytes(tile, monkeypatch):
     rng = np.random.default_rng(tile)
     x, weights, bias = layer(rng, 31, 33, 12, 20)
     filters = WinogradFilterCache(weights, tile)
-    want = kernels.conv_3x3_winograd(x, filters, bias, padding=1).tobytes()
+    want = kernels.conv_3x3_winograd(x, filters, 1, bias).tobytes()
     for block in (1, 20_000, 100_000, 10**9):
         monkeypatch.setattr(algorithm, "BLOCK", block)
-        assert kernels.conv_3x3_winograd(x, filters, bias, padding=1).tobytes() == want
+        assert kernels.conv_3x3_winograd(x, filters, 1, bias).tobytes() == want
 
 
 def test_outputs_are_transformed_once_whatever_the_channels():
@@ -203,7 +203,7 @@ def test_transforms_stay_in_registers_as_far_as_they_fit(family, target, lanes):
 BAD_CALLS = {
     "channels": lambda f: kernels.conv_3x3_winograd(np.ones((4, 4, 3)), f),
     "size": lambda f: kernels.conv_3x3_winograd(np.ones((2, 4, 5)), f),
-    "bias": lambda f: kernels.conv_3x3_winograd(np.ones((4, 4, 5)), f, np.ones(5)),
+    "bias": lambda f: kernels.conv_3x3_winograd(np.ones((4, 4, 5)), f, 0, np.ones(5)),
     "padding": lambda f: kernels.conv_3x3_winograd(np.ones((4, 4, 5)), f, padding=-1),
     "activation": lambda f: kernels.conv_3x3_winograd(np.ones((4, 4, 5)), f, activation="silu"),
     "residual": lambda f: kernels.conv_3x3_winograd(
@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_refused(name):
 def test_equals_pytorch(torch, tile, size):
     rng = np.random.default_rng(size)
     x, weights, bias = layer(rng, size, size, 24, 40)
-    got = kernels.conv_3x3_winograd(x, WinogradFilterCache(weights, tile), bias, padding=1)
+    got = kernels.conv_3x3_winograd(x, WinogradFilterCache(weights, tile), 1, bias)
     tensors = [
         torch.from_numpy(np.ascontiguousarray(a))
         for a in (x.transpose(2, 0, 1)[None], weights.transpose(0, 3, 1, 2), bias)
