@@ -68,7 +68,7 @@ def photographs(count=12, seed=1):
 @pytest.fixture(scope="module")
 def model():
     return SimpleNamespace(
-        _optimised=network(), weights=SimpleNamespace(metadata=SETTINGS, source="test")
+        _layers=network(), weights=SimpleNamespace(metadata=SETTINGS, source="test")
     )
 
 
@@ -103,7 +103,7 @@ def test_what_is_held_and_how(quantization):
 
 def test_ranges_are_those_of_the_maps(model):
     chosen = calibrate(model, photographs(), "minmax", correct_bias=False).activations
-    seen = list(float_maps(model._optimised, photographs()))
+    seen = list(float_maps(model._layers, photographs()))
     for name in ("stem", "scaled", "expand"):
         x = np.stack([maps[name] for maps in seen])
         if chosen[name].per_channel:
@@ -122,7 +122,7 @@ def test_pixels_are_held_as_they_are(quantization):
 
 
 def test_weights_are_the_networks_to_half_a_step(model, quantization):
-    for node in model._optimised.nodes:
+    for node in model._layers.nodes:
         if node.name not in quantization.weights:
             continue
         held = quantization.weights[node.name]
@@ -136,7 +136,7 @@ def test_weights_are_the_networks_to_half_a_step(model, quantization):
 
 
 def test_biases_take_up_the_mean_of_what_rounding_loses(model, quantization):
-    graph, images = model._optimised, photographs()
+    graph, images = model._layers, photographs()
     plain = calibrate(model, images, correct_bias=False)
     sums = {}
     for maps in float_maps(graph, images):
@@ -159,7 +159,7 @@ def test_biases_take_up_the_mean_of_what_rounding_loses(model, quantization):
 
 
 def test_the_network_in_bytes_is_near_the_network(model, quantization):
-    graph = model._optimised
+    graph = model._layers
     images = photographs(6, seed=9)
     line = tuple(np.float32(v) for v in (1 / (255 * STD), -MEAN / STD))
     plan = Plan(quantise(graph, quantization), images.shape[1:], line)
@@ -172,9 +172,9 @@ def test_the_network_in_bytes_is_near_the_network(model, quantization):
 
 
 def test_the_same_network_of_the_weights_that_bytes_stand_for(model, quantization):
-    graph = quantization.bind(model._optimised)
+    graph = quantization.bind(model._layers)
     images = photographs(2)
-    pairs = zip(float_maps(graph, images), float_maps(model._optimised, images), strict=True)
+    pairs = zip(float_maps(graph, images), float_maps(model._layers, images), strict=True)
     for held, exact in pairs:
         scale = np.abs(exact["logits"]).max()
         np.testing.assert_allclose(held["logits"], exact["logits"], atol=0.1 * scale)
@@ -209,12 +209,12 @@ def test_images_that_cannot_be(model):
 
 
 def test_a_network_that_overflows_is_refused(model):
-    graph = model._optimised
+    graph = model._layers
     stem = graph.nodes[0]
     params = {**stem.params, "bias": np.full(16, np.nan, np.float32)}
     broken = replace(graph, nodes=(replace(stem, params=params), *graph.nodes[1:]))
     with pytest.raises(UsageError, match="NaN"):
-        calibrate(SimpleNamespace(_optimised=broken, weights=model.weights), photographs(1))
+        calibrate(SimpleNamespace(_layers=broken, weights=model.weights), photographs(1))
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def same(a, b):
 def test_a_file_gives_back_what_was_written(model, quantization, tmp_path):
     from safetensors import safe_open
 
-    tensors, metadata = to_tensors(quantization, model._optimised)
+    tensors, metadata = to_tensors(quantization, model._layers)
     save_weights(tmp_path / "q.safetensors", tensors, {**SETTINGS, **metadata})
     with safe_open(str(tmp_path / "q.safetensors"), "np") as file:
         read = {key: file.get_tensor(key) for key in file.keys()}
@@ -253,13 +253,11 @@ def test_what_stays_float_is_in_the_file_too(model, quantization):
     kept = {n: w for n, w in quantization.weights.items() if n != "expand"}
     biases = {n: b for n, b in quantization.biases.items() if n != "expand"}
     part = replace(quantization, weights=kept, biases=biases)
-    tensors, metadata = to_tensors(part, model._optimised)
+    tensors, metadata = to_tensors(part, model._layers)
     again, floats = from_tensors(tensors, metadata)
     same(part, again)
     assert set(floats) == {"expand.weight"}
-    np.testing.assert_array_equal(
-        floats["expand.weight"], model._optimised.nodes[7].params["weight"]
-    )
+    np.testing.assert_array_equal(floats["expand.weight"], model._layers.nodes[7].params["weight"])
 
 
 @pytest.mark.parametrize(
@@ -277,7 +275,7 @@ def test_what_stays_float_is_in_the_file_too(model, quantization):
     ],
 )
 def test_damaged_files_are_refused(model, quantization, change, message):
-    tensors, metadata = to_tensors(quantization, model._optimised)
+    tensors, metadata = to_tensors(quantization, model._layers)
     tensors = {k: v for k, v in {**tensors, **change}.items() if v is not None}
     with pytest.raises(WeightsError, match=message) as caught:
         from_tensors(tensors, metadata, "q.safetensors")
@@ -290,7 +288,7 @@ def test_a_float_file_is_no_int8_file():
 
 
 def test_a_quantisation_of_another_network_is_refused(model, quantization):
-    graph = model._optimised
+    graph = model._layers
     with pytest.raises(WeightsError, match="no layers .*stem"):
         quantization.bind(replace(graph, nodes=graph.nodes[1:]))
     stem = graph.nodes[0]

@@ -6,8 +6,10 @@ import numpy as np
 
 from rvcnn.graph import INPUT
 from rvcnn.images import Preprocess
+from rvcnn.passes import optimise
 
 from .calibrations import calibration as calibration_named
+from .equalise import choose, folded
 from .layout import byte_maps, byte_nodes, reads_pixels
 from .params import QuantParams
 from .recipe import Quantization, is_depthwise
@@ -21,13 +23,14 @@ def calibrate(
     """Choose how a network's weights and maps are held as bytes.
 
     Weights are rounded for each output channel. Maps have a scale for each channel where no reader
-    mixes channels, one for all channels otherwise; what is summed stays float32. Then each bias
-    takes up what rounding changes in its layer's results on average.
+    mixes channels, or where that is the better choice although the readers' weights must take it in
+    (:mod:`rvcnn.quantization.equalise`); what is summed stays float32. Then each bias takes up what
+    rounding changes in its layer's results on average.
 
     Parameters
     ----------
     model : Model
-        In float32.
+        In float32. Its whole network is taken, with every head.
     images : ndarray
         (N, H, W, 3) uint8, resized and cropped; a few hundred of the kind to be embedded.
     calibration : str
@@ -50,15 +53,19 @@ def calibrate(
         Images of another shape or type.
     """
     choice = calibration_named(calibration)
-    graph = model._optimised
+    graph = optimise(model._layers)
     line = pixel_line(model)
     recorder = Recorder(graph, images, line, progress)
     nodes, held = byte_nodes(graph), byte_maps(graph)
-    values = recorder.histograms({name: h.per_channel for name, h in held.items()})
-    activations = {name: choice.params(values[name]) for name in held}
+    values = recorder.histograms(list(held))
+    activations = {}
+    for name, how in held.items():
+        readers = [n for n in nodes.values() if n.inputs[0] == name]
+        weights = [n.params["weight"] for n in readers if not how.per_channel]
+        activations[name] = choose(choice, values[name], weights)
     if reads_pixels(graph) and (pixels := _pixels(line)):
         activations[INPUT] = pixels
-    weights = {n.name: _round(n, activations, ties) for n in nodes.values()}
+    weights = {n.name: _rounded(n, activations, ties) for n in nodes.values()}
     biases = {n.name: _bias(n) for n in nodes.values()}
     real = frozenset(name for name, h in held.items() if h.real)
     quantization = Quantization(weights, biases, activations, real)
@@ -84,11 +91,11 @@ def _pixels(line):
     return QuantParams(scale, zero) if ((zero >= 0) & (zero <= 255)).all() else None
 
 
-def _round(node, activations, ties):
+def _rounded(node, activations, ties):
     weight = node.params["weight"]
     source = activations.get(node.inputs[0])
     if source is not None and source.per_channel and not is_depthwise(node.op):
-        weight = weight * source.scale.reshape(1, -1, *[1] * (weight.ndim - 2))
+        weight = folded(weight, source.scale)
     return QuantizedTensor.from_weights_per_channel(weight, ties)
 
 

@@ -35,10 +35,16 @@ class Calibration(NamedTuple):
     summary: str
     widen: Callable = np.asarray
 
-    def params(self, values: Histograms) -> QuantParams:
-        """For each channel of histograms, or for all where they are not per channel."""
-        ends = self.ends(values if values.per_channel else values.pooled())
-        params = QuantParams.asymmetric(*(v if values.per_channel else v[0] for v in ends))
+    def shared(self, values: Histograms) -> QuantParams:
+        """For all channels together."""
+        return self._params(*(ends[0] for ends in self.ends(values.pooled())))
+
+    def by_channel(self, values: Histograms) -> QuantParams:
+        """For each channel."""
+        return self._params(*self.ends(values))
+
+    def _params(self, low, high):
+        params = QuantParams.asymmetric(low, high)
         return QuantParams(self.widen(params.scale), params.zero_point)
 
 

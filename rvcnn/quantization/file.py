@@ -14,6 +14,7 @@ import numpy as np
 from rvcnn.errors import RvcnnError, WeightsError
 from rvcnn.graph import Graph
 from rvcnn.passes import optimise
+from rvcnn.weights import save_weights
 
 from .params import QuantParams
 from .recipe import Quantization
@@ -62,6 +63,26 @@ def to_tensors(quantization: Quantization, graph: Graph) -> tuple[dict, dict]:
         if node.name not in quantization.weights:
             tensors |= {f"{node.name}.{key}": value for key, value in node.params.items()}
     return tensors, {**INT8, "float_maps": ",".join(sorted(quantization.float_maps))}
+
+
+def save(path, model, quantization: Quantization) -> None:
+    """Write a weights file that holds a model's network in bytes.
+
+    Parameters
+    ----------
+    path : path-like
+        Written whole or not at all.
+    model : Model
+        What was calibrated.
+    quantization : Quantization
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    tensors, metadata = to_tensors(quantization, optimise(model._layers))
+    save_weights(path, tensors, {**model.weights.metadata, **metadata})
 
 
 def from_tensors(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], source="the file"):

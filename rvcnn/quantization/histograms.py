@@ -20,25 +20,19 @@ class Histograms:
     ----------
     low, high : ndarray
         (C,) least and greatest value of each channel over all images.
-    per_channel : bool
-        Whether channels are to have parameters of their own. If not, all have the same bins.
 
     Attributes
     ----------
     low, high : ndarray
         (C,) float64.
-    per_channel : bool
     """
 
-    def __init__(self, low, high, per_channel):
+    def __init__(self, low, high):
         self.low, self.high = np.float64(low), np.float64(high)
         if not (np.isfinite(self.low) & np.isfinite(self.high)).all():
             raise UsageError("there is NaN or infinity among the values to calibrate with")
-        self.per_channel = per_channel
-        first, last = np.minimum(self.low, 0), np.maximum(self.high, 0)
-        if not per_channel:
-            first, last = (np.full_like(self.low, v) for v in (first.min(), last.max()))
-        span = last - first
+        first = np.minimum(self.low, 0)
+        span = np.maximum(self.high, 0) - first
         self._width = np.where(span > 0, span, 1.0) / (BINS - 2)
         self._first = np.rint(first / self._width)
         self._counts = np.zeros((len(self.low), BINS), np.int64)
@@ -46,14 +40,28 @@ class Histograms:
     def add(self, x):
         """Count the values of one map (H, W, C), none beyond ``low`` and ``high``."""
         channels = len(self.low)
-        rows = x.reshape(-1, channels)
-        bins = np.rint(rows / self._width) - self._first
-        flat = bins.astype(np.int64).clip(0, BINS - 1) + np.arange(channels) * BINS
-        self._counts += np.bincount(flat.ravel(), minlength=channels * BINS).reshape(channels, BINS)
+        bins = self._bins(x.reshape(-1, channels).T) + np.arange(channels)[:, None] * BINS
+        self._counts += np.bincount(bins.ravel(), minlength=channels * BINS).reshape(channels, BINS)
+
+    def _bins(self, x):
+        bins = np.rint(x / self._width[:, None]) - self._first[:, None]
+        return bins.clip(0, BINS - 1).astype(np.int64)
 
     @property
     def _centres(self):
         return (np.arange(BINS) + self._first[:, None]) * self._width[:, None]
+
+    @property
+    def count(self):
+        """Values of each channel."""
+        return int(self._counts[0].sum())
+
+    def variance(self):
+        """(C,) mean square of what lies between the values and their channel's mean."""
+        counts, centres = self._counts, self._centres
+        total = counts.sum(1, keepdims=True)
+        mean = (counts * centres).sum(1, keepdims=True) / total
+        return (counts * (centres - mean) ** 2).sum(1) / total[:, 0]
 
     def quantile(self, share):
         """(C,) values that this share of each channel's lies at or below; to a bin's width."""
@@ -62,19 +70,20 @@ class Histograms:
         return np.clip(values, self.low, self.high)
 
     def pooled(self):
-        """All channels as one, of histograms that are not per channel."""
-        whole = Histograms(self.low.min(keepdims=True), self.high.max(keepdims=True), True)
-        whole._counts = self._counts.sum(0, keepdims=True)
+        """All channels as one."""
+        whole = Histograms(self.low.min(keepdims=True), self.high.max(keepdims=True))
+        bins = whole._bins(self._centres.reshape(1, -1))[0]
+        counts = np.bincount(bins, weights=self._counts.ravel(), minlength=BINS)
+        whole._counts = counts.astype(np.int64)[None]
         return whole
 
     def error(self, params: QuantParams):
-        """(C,) mean square of what a round trip through bytes changes.
+        """(C,) mean square of what a round trip through bytes changes; parameters may be shared.
 
         What varies within a bin is lost: the error is a little too small where steps are not much
         wider than bins.
         """
-        zero = params.zero_point[..., None]
-        scale = params.scale[..., None]
+        zero, scale = params.zero_point[..., None], params.scale[..., None]
         centres = self._centres.astype(np.float32)
         steps = np.rint(centres / scale)
         np.clip(steps, -zero, 255 - zero, out=steps)

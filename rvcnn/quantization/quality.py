@@ -8,6 +8,9 @@ from rvcnn.errors import ShapeError
 
 NEIGHBOURS = 10
 
+SHARE = 4
+"""Of few images, this part is looked at: among ten images, all nine others are the ten nearest."""
+
 
 class Quality(NamedTuple):
     """Vectors against the exact ones.
@@ -17,8 +20,8 @@ class Quality(NamedTuple):
     cosine, smallest_cosine : float
         Mean and least over the images.
     recall : float
-        Share of each image's ten nearest among the others that stay among its ten nearest; of fewer
-        neighbours where there are no ten others.
+        Share of each image's ten nearest others that stay its ten nearest; of fewer than forty
+        images, of a quarter of them.
     """
 
     cosine: float
@@ -37,7 +40,7 @@ def compare(exact, vectors) -> Quality:
 
 def recall(exact, vectors, neighbours=NEIGHBOURS) -> float:
     """Mean share of each row's nearest other rows, by dot product, that two sets agree on."""
-    neighbours = min(neighbours, len(exact) - 1)
+    neighbours = min(neighbours, max(1, len(exact) // SHARE))
     found = [_nearest(v, neighbours) for v in (exact, vectors)]
     shared = [len(np.intersect1d(a, b)) for a, b in zip(*found, strict=True)]
     return float(np.mean(shared)) / neighbours

@@ -62,13 +62,10 @@ class Recorder:
                 ranges[name] = np.minimum(low, ends[0]), np.maximum(high, ends[1])
         return ranges
 
-    def histograms(self, per_channel) -> dict[str, Histograms]:
-        """Distributions of the maps that ``per_channel`` names; of each, whether by channels."""
-        found = {
-            name: Histograms(*ends, per_channel[name])
-            for name, ends in self.ranges(list(per_channel)).items()
-        }
-        for maps in self.maps(list(found)):
+    def histograms(self, names) -> dict[str, Histograms]:
+        """Distributions of each map's channels."""
+        found = {name: Histograms(*ends) for name, ends in self.ranges(names).items()}
+        for maps in self.maps(names):
             for name, x in maps.items():
                 found[name].add(x)
         return found
