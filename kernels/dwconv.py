@@ -51,9 +51,9 @@ def f32_dwconv(
     ``*_step`` elements apart, rows ``*_row``. ``weights`` has ``w_row`` elements a tap;
     ``channels`` is a multiple of LANES.
     """
-    for c in range(0, channels, LANES):
-        for y in range(rows):
-            for t in range(tiles):
+    for y in range(rows):
+        for t in range(tiles):
+            for c in range(0, channels, LANES):
                 x_at = y * STRIDE * x_row + t * TW * STRIDE * x_step + c
                 for i in unroll(TW):
                     reg_c[i] = load(bias, c, LANES)
@@ -81,6 +81,28 @@ TILE = 7
 """Output pixels of a tile: maps of 7, 14, 28, 56 and 112 are whole tiles."""
 
 
+LARGE = 1 << 18
+"""Values of a map that no second-level cache holds."""
+
+BLOCK = 2
+"""Vectors of channels that a call sums: few, so that a map's rows stay in the first-level cache."""
+
+
+def _blocks(x):
+    """Pieces (start, count, lanes) of a map's channels; all at once where the map is large.
+
+    Memory is then read from end to end.
+    """
+    pieces = _cover.vectors(x.channels)
+    if x.height * x.row > LARGE:
+        return pieces
+    return [
+        (start + first, min(BLOCK * lanes, count - first), lanes)
+        for start, count, lanes in pieces
+        for first in range(0, count, BLOCK * lanes)
+    ]
+
+
 def depthwise(out, x, kernel, stride, weights, bias, activation):
     """Calls for a depthwise convolution of kernel 3x3 or 5x5 and equal strides 1 or 2.
 
@@ -102,7 +124,7 @@ def depthwise(out, x, kernel, stride, weights, bias, activation):
     tile = TILE if out.width >= TILE else 1
     calls = []
     for column, columns in _cover.overlapping(out.width, tile):
-        for start, count, lanes in _cover.vectors(out.channels):
+        for start, count, lanes in _blocks(x):
             args = (
                 out.at(0, column, start),
                 x.at(0, column * stride[1], start),

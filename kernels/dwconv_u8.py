@@ -75,10 +75,10 @@ def u8_dwconv(
     ``*_step`` bytes apart, rows ``*_row``. ``weights`` is packed as :func:`_packed` does,
     ``shorts`` (channels / LANES, 5, 2 LANES); ``channels`` is a multiple of LANES, ``rows`` of TH.
     """
-    for c in range(0, channels, LANES):
-        w_at = c * KH * DOTS * GROUP
-        for y in range(0, rows, TH):
-            for t in range(tiles):
+    for y in range(0, rows, TH):
+        for t in range(tiles):
+            for c in range(0, channels, LANES):
+                w_at = c * KH * DOTS * GROUP
                 x_at = y * STRIDE * x_row + t * TW * STRIDE * x_step + c
                 for i in unroll(TW):
                     for h in unroll(TH):
