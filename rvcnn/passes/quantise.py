@@ -8,6 +8,7 @@ from rvcnn.graph import INPUT, Graph, Node, Stored
 from rvcnn.kernels import FUSED_U8, SMALLEST_GATE_STEP
 from rvcnn.ops import (
     Activation,
+    Add,
     Conv2d,
     Dequantize,
     GlobalAvgPool,
@@ -75,17 +76,22 @@ class _Rewrite:
             "weight_scale": weights.scale,
             "bias": self.given.biases[node.name],
         }
-        fused = op.activation in FUSED_U8
-        if fused and not op.residual and self._keeps(node):
+        residual = [self._real(name) for name in node.inputs[1:]]
+        if op.activation not in FUSED_U8:
+            self._apart(node, op, (x, *residual), params)
+            return
+        if not residual and self._keeps(node):
             params |= self._store(node)
-        bare = replace(op, activation="identity") if not fused else op
-        inputs = (x, *(self._real(name) for name in node.inputs[1:]))
-        if fused:
-            self._append(node, QuantizedConv2d(bare), inputs, params)
-        else:
-            name = f"{node.name}.linear"
-            self.nodes.append(Node(name, QuantizedConv2d(bare), inputs, params))
-            self.nodes.append(Node(node.name, Activation(op.activation), (name,)))
+        self._append(node, QuantizedConv2d(op), (x, *residual), params)
+
+    def _apart(self, node, op, inputs, params):
+        """A convolution, then what its kernel cannot do: another activation, and a sum after it."""
+        linear, curve = f"{node.name}.linear", f"{node.name}.curve" if op.residual else node.name
+        bare = replace(op, activation="identity", residual=False)
+        self.nodes.append(Node(linear, QuantizedConv2d(bare), inputs[:1], params))
+        self.nodes.append(Node(curve, Activation(op.activation), (linear,)))
+        if op.residual:
+            self.nodes.append(Node(node.name, Add(), (curve, inputs[1])))
 
     def _append(self, node, op, inputs, params):
         self.nodes.append(Node(node.name, op, inputs, params))
