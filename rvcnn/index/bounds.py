@@ -41,12 +41,17 @@ class Float32Scan:
         self._euclidean = metric == "euclidean"
         self._lengths = _lengths(queries)
 
-    def bounds(self, block: slice) -> Bounds:
-        """Bound the scores of a block of rows."""
+    def scratch(self, rows: int) -> np.ndarray:
+        """Return memory for the bounds of one block after the other, of so many rows at most."""
+        return np.empty(len(self._queries) * rows, np.float32)
+
+    def bounds(self, block: slice, scratch: np.ndarray) -> Bounds:
+        """Bound the scores of a block of rows; the next use of `scratch` ends them."""
         from rvcnn.kernels import dot_products  # brings in numba
 
         vectors = self._vectors[block]
-        dots = dot_products(self._queries, vectors)
+        dots = scratch[: len(self._queries) * len(vectors)].reshape(-1, len(vectors))
+        dot_products(self._queries, vectors, dots)
         if not self._euclidean:
             return Bounds(dots, np.zeros(len(dots)), lambda query, rows: np.zeros(len(rows)))
         # Rounding of the sums of D products is at most about D eps times the sums of their sizes.
@@ -61,12 +66,14 @@ class Int8Scan:
     """Scores of int8 rows, by integer dot products of their upper bytes with 16-bit queries.
 
     For a row ``x`` with the upper part ``y`` and a query ``q`` that becomes ``r``, ``q.x - r.y`` is
-    ``q.(x - y) + (q - r).y``, which is at most ``|q| |x - y| + |q - r| (|x| + |x - y|)``.
+    ``q.(x - y) + (q - r).y``, which is at most ``|q| |x - y| + |q - r| (|x| + |x - y|)``. A cosine
+    differs from ``q.x`` by ``|q| |1 - |x||`` at most.
     """
 
     def __init__(self, rows: Rows, queries: np.ndarray, metric: str):
         self._high, _, self._scale = rows.planes
         self._metric = metric
+        self._stray = _lengths(queries) if metric == "cosine" else np.zeros(len(queries))
         held = encode(queries, "int8")
         high, low, scale = held.planes
         self._queries = np.concatenate([high, low])
@@ -78,25 +85,32 @@ class Int8Scan:
         self._of_length = _lengths(queries - held.decode()) + rounded
         self._of_rest = lengths + self._of_length
 
+    def scratch(self, rows: int) -> np.ndarray:
+        """Return memory for the bounds of one block after the other, of so many rows at most."""
+        return np.empty((2, len(self._queries) * rows), np.int32)
+
     @np.errstate(all="ignore")  # of a damaged index, `verify` tells
-    def bounds(self, block: slice) -> Bounds:
-        """Bound the scores of a block of rows."""
+    def bounds(self, block: slice, scratch: np.ndarray) -> Bounds:
+        """Bound the scores of a block of rows; the next use of `scratch` ends them."""
         from rvcnn.kernels import dot_products_s8
 
         step, rest, length = self._scale[block].T
-        if self._metric == "cosine":
-            step, rest = step / length, rest / length
-            length = np.broadcast_to(np.float32(1), length.shape)
-        dots = dot_products_s8(self._queries, self._high[block])
-        dots = np.multiply(dots, self._steps, dtype=np.float32, casting="unsafe")
-        value, fine = np.split(dots, 2)
+        size = len(self._queries) * len(step)
+        dots, values = (part[:size].reshape(-1, len(step)) for part in scratch)
+        dot_products_s8(self._queries, self._high[block], dots)
+        values = values.view(np.float32)
+        np.multiply(dots, self._steps, out=values, dtype=np.float32, casting="unsafe")
+        value, fine = np.split(values, 2)
         value += fine
         value *= step
         # Where damage made NaN of a row, the others are still found.
-        most = self._of_rest * np.fmax.reduce(rest) + self._of_length * np.fmax.reduce(length)
+        longest, shortest = np.fmax.reduce(length), np.fmin.reduce(length)
+        most = self._of_rest * np.fmax.reduce(rest) + self._of_length * longest
+        most += self._stray * max(longest - 1, 1 - shortest)
 
         def error_of(query, rows):
-            return self._of_rest[query] * rest[rows] + self._of_length[query] * length[rows]
+            error = self._of_rest[query] * rest[rows] + self._of_length[query] * length[rows]
+            return error + self._stray[query] * np.abs(1 - length[rows])
 
         if self._metric != "euclidean":
             return Bounds(value, most, error_of)

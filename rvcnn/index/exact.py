@@ -28,6 +28,7 @@ from rvcnn.threads import available_cpus
 _BLOCK_SCORES = 1 << 20  # scores held at once by a thread
 _MOST_QUERIES = 256  # at once
 _MOST_ROWS = 1 << 16
+_SAMPLE = 1 << 12  # of a block's rows
 _MOST_REFINED = 1 << 12  # at once
 
 
@@ -105,13 +106,20 @@ def _scan(rows, queries, metric, rank, best, workers):
     alive = rank >= 0
     whole = alive.all()
 
+    free = []
+
     def block(i):
+        try:
+            scratch = free.pop()
+        except IndexError:
+            scratch = scan.scratch(size)
         where = slice(i * size, (i + 1) * size)
-        bounds = scan.bounds(where)
+        bounds = scan.bounds(where, scratch)
         found = None if whole else alive[where]
         for i, candidates in enumerate(best):
             error_of = functools.partial(bounds.error_of, i)
             candidates.offer(where.start, found, bounds.value[i], bounds.most[i], error_of)
+        free.append(scratch)
 
     count = -(-rows.count // size)
     threads = workers or available_cpus()
@@ -132,8 +140,11 @@ class _Best:
         self._lower = self._upper = np.empty(0)
         self._change = threading.Lock()
 
+    @np.errstate(invalid="ignore")  # of a damaged index, `verify` tells
     def offer(self, start, found, value, most, error_of):
         """Take what may be among the best of a block; from several threads at once."""
+        if self.floor == -np.inf:
+            self._raise_floor(value if found is None else value[found], most)
         least = np.nextafter(value.dtype.type(self.floor - most), -np.inf, dtype=value.dtype)
         if value.max() < least:
             return
@@ -153,6 +164,14 @@ class _Best:
             keep = self._upper >= self.floor
             self.rows, self._lower = self.rows[keep], self._lower[keep]
             self._upper = self._upper[keep]
+
+    def _raise_floor(self, value, most):
+        """Let a part of a block say what the k-th best reaches, before all of it is looked at."""
+        some = value[: max(self.k, _SAMPLE)]
+        if len(some) >= self.k:
+            floor = float(np.partition(some, -self.k)[-self.k]) - most
+            with self._change:
+                self.floor = max(self.floor, floor)
 
 
 def _floor(query, threshold, metric):
