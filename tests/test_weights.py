@@ -183,6 +183,14 @@ def test_anything_but_floats_is_refused_by_name(tmp_path, dtype):
         load_weights(path)
 
 
+def test_tensors_may_lie_beyond_many_megabytes(tmp_path):
+    """The largest networks' files: the offsets of a tensor are large, the tensor is not."""
+    large, small = np.zeros(30_000_000, np.int8).view(np.float16), np.float32([1.5, -2])
+    save_file({"a": large, "b": small}, tmp_path / "large.safetensors")
+    weights = load_weights(tmp_path / "large.safetensors")
+    assert weights.tensors["b"].tolist() == [1.5, -2]
+
+
 def test_the_digest_is_of_the_files_bytes(tensors, save):
     path = save(tensors)
     weights = load_weights(path)

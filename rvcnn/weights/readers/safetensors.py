@@ -66,7 +66,8 @@ def _check(name, tensor):
     if type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
         raise Refusal(f"the header's {shown(name)} is no tensor")
     check_shape(f"tensor {shown(name)}", shape)
-    check_shape(f"the place of tensor {shown(name)}", offsets)
+    if not all(type(edge) is int and edge >= 0 for edge in offsets):
+        raise Refusal(f"the place of tensor {shown(name)} is {shown(tuple(offsets))}")
     if tensor["dtype"] not in DTYPES:
         raise Refusal(f"tensor {shown(name)} has dtype {shown(tensor['dtype'])}")
     needed = math.prod(shape) * DTYPES[tensor["dtype"]].itemsize
