@@ -219,6 +219,7 @@ ENGINES = {
     "openvino": Engine(openvino, "openvino", needs_onnx=True),
     "openvino-default": Engine(openvino_default, "openvino", needs_onnx=True, group=""),
     "pytorch": Engine(pytorch, "torch"),
+    "rvcnn-int8": _int8(rvcnn_int8, "rvcnn", ".safetensors", needs_onnx=False),
     "onnxruntime-int8": _int8(onnxruntime_int8, "onnxruntime", ".onnx"),
     "openvino-int8": _int8(openvino_int8, "nncf", ".xml"),
     "openvino-int8-mixed": _int8(openvino_int8, "nncf", ".xml"),

@@ -41,15 +41,12 @@ class Images(NamedTuple):
 def by_rvcnn(network: str, images: Images, file: str, output: str) -> None:
     """The project's own calibration, as ``rvcnn quantize`` chooses it."""
     import networks
-    from safetensors.numpy import save_file
 
-    from rvcnn.passes import optimise
     from rvcnn.quantization import calibrate
-    from rvcnn.quantization.file import to_tensors
+    from rvcnn.quantization.file import save
 
     model = networks.load(network, output)
-    tensors, said = to_tensors(calibrate(model, images.pixels), optimise(model.graph))
-    save_file(tensors, file, {**model.weights.metadata, **said})
+    save(file, model, calibrate(model, images.pixels))
 
 
 def by_nncf(

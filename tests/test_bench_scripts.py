@@ -71,6 +71,15 @@ def test_engines_alone(tmp_path):
     assert kinds == [*modes, ("peak", "stream", "1"), ("peak", "stream", "2")]
 
 
+def test_engines_in_int8(tmp_path):
+    rows = measured(
+        "engines.py", "--engines", "rvcnn", "rvcnn-int8", "--threads", 1, folder=tmp_path
+    )
+    engines = [row["engine"] for row in rows]
+    assert engines == ["rvcnn fp32", "rvcnn-int8 int8"] * 2 + ["peak"]
+    assert not any(row["ratio"] for row in rows)
+
+
 def beside(peer, folder):
     """Measure a peer beside rvcnn; those of one group are compared."""
     rows = measured("engines.py", "--engines", "rvcnn", peer, "--threads", 1, folder=folder)
@@ -149,16 +158,14 @@ def test_startup(tmp_path):
     assert len(rows) == (4 if hasattr(os, "wait4") else 2)
 
 
-def test_quality_of_fp32_is_whole(tmp_path):
-    rows = measured("quality.py", "--engines", "rvcnn", folder=tmp_path)
-    measures = {"recall@10", "cosine"}
-    assert measures <= {row["mode"] for row in rows}
-    assert {row["engine"] for row in rows} == {"rvcnn fp32"} and {row["unit"] for row in rows} == {
-        "%"
-    }
-    for row in rows:
-        if row["mode"].split(",")[0] in measures:
-            assert float(row["median"]) == pytest.approx(100)
+def test_quality(tmp_path):
+    rows = measured("quality.py", "--engines", "rvcnn", "rvcnn-int8", folder=tmp_path)
+    assert {row["engine"] for row in rows} == {"rvcnn fp32", "rvcnn-int8 int8"}
+    assert {row["unit"] for row in rows} == {"%"}
+    shares = {(row["engine"], row["mode"]): float(row["median"]) for row in rows}
+    for mode, least in (("recall@10", 50), ("cosine", 80), ("cosine, not calibrated on", 80)):
+        assert shares["rvcnn fp32", mode] == pytest.approx(100)
+        assert least < shares["rvcnn-int8 int8", mode] < 99.999
 
 
 @pytest.mark.compare
