@@ -46,8 +46,9 @@ class Format(NamedTuple):
 FORMATS = (
     Format("PyTorch checkpoint", torch_zip.matches, torch_zip.read),
     Format("NumPy archive", npz.matches, npz.read),
-    Format("PyTorch checkpoint (legacy)", torch_legacy.matches, torch_legacy.read),
+    # Before pickles: the length it begins with may begin as one.
     Format("safetensors", safetensors.matches, safetensors.read),
+    Format("PyTorch checkpoint (legacy)", torch_legacy.matches, torch_legacy.read),
 )
 
 
