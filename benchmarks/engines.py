@@ -61,7 +61,7 @@ def make_engine(engine: str, job: dict, images: int) -> tuple[dict, dict[str, Ca
     stream = job.mode == "stream"
     x = ready.layout(networks.images(images, job.size))
     batch = x if stream else x[:1]
-    peak = Peak(job.threads, MACHINE) if stream else None
+    peak = Peak(threads=job.threads, seconds=MACHINE) if stream else None
 
     def outputs():
         few = [x[:CHECKED]] if stream else [x[i : i + 1] for i in range(CHECKED)]

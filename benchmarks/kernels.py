@@ -6,6 +6,7 @@ against reading as many bytes as their weights have, and what only moves data ag
 many bytes as its maps have. All measured in turns in one run.
 
     python benchmarks/kernels.py
+    python benchmarks/kernels.py --precision int8
     NUMBA_CPU_NAME=haswell python benchmarks/kernels.py
     RVCNN_LANES=4 python benchmarks/kernels.py
 """
@@ -22,9 +23,9 @@ import numpy as np
 import rvcnn
 from rvcnn.bench import PIXELS, Layer, layers
 from rvcnn.kernels import Program, lanes, target
-from rvcnn.passes import optimise
 from rvcnn.peak import Peak, ReadBandwidth, timed
-from rvcnn.plan import IMAGE, Plan
+from rvcnn.plan import IMAGE
+from rvcnn.quantization import calibrate
 
 MANY_ROWS = 49
 """Rows from which a product is limited by arithmetic: the smallest maps are 7 x 7."""
@@ -57,7 +58,9 @@ class Case(NamedTuple):
     @property
     def rate_unit(self) -> str:
         """What ``work`` per nanosecond is."""
-        return "GB/s" if self.group in ("one row", "memory") else "GFLOP/s"
+        if self.group in ("one row", "memory"):
+            return "GB/s"
+        return "GFLOP/s" if self.layer.arithmetic == "fp32" else "GOP/s"
 
     @property
     def title(self) -> str:
@@ -85,10 +88,13 @@ def classify(layer: Layer) -> tuple[str, float]:
 class Bench:
     """A network's plan with the distinct shapes in it."""
 
-    def __init__(self, architecture: str, size: int) -> None:
+    def __init__(self, architecture: str, size: int, precision: str) -> None:
         model = rvcnn.create_model(architecture, weights="random", num_classes=1000)
-        self.plan = Plan(optimise(model.graph), (size, size, 3), PIXELS)
-        self._image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+        if precision == "int8":
+            model = model.quantised(calibrate(model, images, "minmax", correct_bias=False))
+        self.plan = model.plan((size, size), PIXELS)
+        self._image = images[0]
         self._workspace = self.plan.workspace()
         self._workspace.run(self._image)
         found: dict[tuple, list[Layer]] = {}
@@ -117,12 +123,10 @@ class Result(NamedTuple):
 
 def measure(bench: Bench, given) -> list[Result]:
     """Measure all cases; in each round, each of them between samples of what limits it."""
-    peak = Peak()
+    peaks = {"GFLOP/s": Peak("fp32"), "GOP/s": Peak("int8")}
     results = [Result(case, [], []) for case in bench.cases]
     samplers = [bench.sampler(case) for case in bench.cases]
-    limits = [
-        peak if case.rate_unit == "GFLOP/s" else ReadBandwidth(case.work) for case in bench.cases
-    ]
+    limits = [peaks.get(case.rate_unit) or ReadBandwidth(case.work) for case in bench.cases]
     order = list(zip(results, samplers, limits, strict=True))
     rng = random.Random(given.seed)
     for _ in common.counted(given.rounds):
@@ -159,7 +163,7 @@ def report(network: str, results: list[Result]) -> list[dict]:
             f"{summary.median:9.2f}{rate:9.1f} {case.rate_unit:8}{100 * share:11.1f}"
             f"{case.times:8}  {case.group}: {title}  {kernels}"
         )
-        limit = "registers" if case.rate_unit == "GFLOP/s" else "reading as many bytes"
+        limit = "reading as many bytes" if case.rate_unit == "GB/s" else "registers"
         more = {"rate": rate, "rate_unit": case.rate_unit, "ratio": share, "ratio_to": limit}
         name = f"{network} {title}"
         rows.append(
@@ -179,12 +183,14 @@ def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--networks", nargs="+", default=rvcnn.list_models())
     parser.add_argument("--input-size", type=int, default=224)
+    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32")
     given = parser.parse_args()
     if given.quick:
         given.networks, given.input_size, given.rounds = given.networks[:1], 64, 2
     rows = []
     for network in given.networks:
-        rows += report(network, measure(Bench(network, given.input_size), given))
+        bench = Bench(network, given.input_size, given.precision)
+        rows += report(f"{network} {given.precision}", measure(bench, given))
     common.write_rows(given.csv, rows)
 
 

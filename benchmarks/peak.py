@@ -23,7 +23,7 @@ def main() -> None:
     given = parser.parse_args()
     sizes = SIZES[:2] if given.quick else SIZES
     rounds = 2 if given.quick else given.rounds
-    gauges = {("registers", n, "GFLOP/s"): Peak(n) for n in given.threads}
+    gauges = {("registers", n, "GFLOP/s"): Peak(threads=n) for n in given.threads}
     gauges |= {(f"reading {size} bytes", 1, "GB/s"): ReadBandwidth(size) for size in sizes}
     blocks = {key: [] for key in gauges}
     rng = random.Random(given.seed)

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     help="A weights file; without it the model that comes with rvcnn, or -m with random ones.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic of the network; int8 needs weights made for it, or takes rvcnn's own.",
+)
+@click.option(
     "--input-size",
     type=click.IntRange(min=1),
     metavar="N",
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
 def command(
     model: str | None,
     weights: Path | None,
+    precision: str,
     input_size: int | None,
     threads: int,
     tune: bool,
@@ -61,6 +69,7 @@ def command(
     network = create_model(
         model,
         weights="random" if model and not weights else weights,
+        precision=precision,
         threads=threads,
     )
     note("measuring for some seconds; kernels that are not in the cache are compiled first")
@@ -80,7 +89,7 @@ def _tune() -> None:
     note(f"tile {trials[0].name} is used from now on; results stay the same")
 
 
-HEADINGS = ("layer", "output", "us", "GFLOP/s", "% of peak", "kernels")
+HEADINGS = ("layer", "output", "us", "G/s", "% of peak", "kernels")
 
 
 def _layer(time: "LayerTime") -> dict:
@@ -111,13 +120,14 @@ def _table(report: "Report") -> Iterator[str]:
 
 
 def _summary(report: "Report") -> Iterator[str]:
+    unit = "GFLOP/s" if report.precision == "fp32" else "GOP/s"
     yield (
         f"one thread: {report.image_ms:.2f} ms an image; registers alone allow "
-        f"{report.peak_gflops:.0f} GFLOP/s"
+        f"{report.peak_gflops:.0f} {unit}"
     )
     if report.threads > 1:
         yield (
             f"{report.threads} threads: {report.image_ms_threads:.2f} ms an image together; "
-            f"registers alone allow {report.peak_gflops_threads:.0f} GFLOP/s"
+            f"registers alone allow {report.peak_gflops_threads:.0f} {unit}"
         )
     yield f"a stream of images: {report.images_per_second:.0f} images/s"

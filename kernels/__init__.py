@@ -7,7 +7,7 @@ The functions here work on arrays. ``rvcnn.kernels.reference`` has each in plain
 from ._divide import cut, divide, rows_axis
 from ._jit import FAMILIES
 from ._program import BARRIER, At, Call, Map, Program, run
-from ._target import assembly, cache_dir, lanes, target, user_cache
+from ._target import assembly, cache_dir, dot, lanes, target, user_cache
 from .activation import FUSED
 from .conv import Window
 from .functional import (
@@ -64,6 +64,7 @@ __all__ = [
     "depthwise_conv2d",
     "dequantize",
     "divide",
+    "dot",
     "dot_products",
     "dot_products_s8",
     "global_avg_pool",

@@ -10,14 +10,21 @@ def row_tile(table, pixels):
     return next((rows for rows in fitting if rows > 1 and pixels % rows == 0), fitting[0])
 
 
-def column_tiles(widths, channels):
-    """Pieces (start, count, NR, lanes) that cover the output channels."""
+def column_tiles(widths, channels, worth=1.0):
+    """Pieces (start, count, NR, lanes) that cover the output channels.
+
+    What is left beside whole tiles goes to narrower ones, or, above a share ``worth`` of a tile, to
+    one more that overlaps.
+    """
     pieces, start = [], 0
     for nr, lanes in widths:
         count = (channels - start) // nr * nr
         if count:
             pieces.append((start, count, nr, lanes))
             start += count
+        if nr <= channels and channels - start > worth * nr:
+            pieces.append((channels - nr, nr, nr, lanes))
+            start = channels
     if start < channels:
         if pieces and channels >= nr:
             pieces.append((channels - nr, nr, nr, lanes))

@@ -192,6 +192,10 @@ BYTE_TILES = {
 """The same for results that are bytes: 4 vectors are narrowed into one, or 2, or 1."""
 
 
+WORTH = 0.6
+"""Share of a tile of bytes above which it costs less than the narrower ones in its place."""
+
+
 def _tiles_for(real):
     return (REAL_TILES if real else BYTE_TILES)[_target.lanes()]
 
@@ -219,11 +223,12 @@ def products(out, x, stride, weights, store, offsets, residual=None):
     """
     table, pixels, group = _tiles_for(store.real), out.height * out.width, _target.dot().group
     mr = _tiles.row_tile(table, pixels)
+    worth = 1.0 if store.real else WORTH
     x_step, x_row = stride[1] * x.pixel, stride[0] * x.row
     residual_steps = (residual.pixel, residual.skip) if residual else (0, 0)
     pieces = [
         (start, count, nr, lanes, _packed(weights, store, slice(start, start + count), nr, lanes))
-        for start, count, nr, lanes in _tiles.column_tiles(table[mr], out.channels)
+        for start, count, nr, lanes in _tiles.column_tiles(table[mr], out.channels, worth)
     ]
     calls = []
     for first, rows in overlapping(pixels, mr):

@@ -1,5 +1,6 @@
 """How fast a network runs on this machine, layer by layer, against what the machine can do."""
 
+import math
 from collections import defaultdict
 from time import perf_counter
 from typing import NamedTuple
@@ -9,10 +10,10 @@ import numpy as np
 from .errors import ShapeError
 from .graph import INPUT
 from .kernels import BARRIER, Call, Program
+from .ops import QuantizedConv2d
 from .ops.base import Shape
-from .passes import optimise
 from .peak import Peak, timed
-from .plan import IMAGE, Plan
+from .plan import IMAGE
 from .team import team_of
 
 PIXELS = (np.full(3, 2 / 255, np.float32), np.full(3, -1, np.float32))
@@ -41,6 +42,12 @@ class Layer(NamedTuple):
     weights : tuple of tuple
         Shapes of its parameters that have more than one axis.
     calls : tuple of Call
+    arithmetic : str
+        "int8" where it multiplies bytes, else "fp32".
+    map_bytes : int
+        Bytes of the maps it reads and writes.
+    weight_bytes : int
+        Bytes of its weights, without biases.
     """
 
     name: str
@@ -49,29 +56,21 @@ class Layer(NamedTuple):
     output: Shape
     weights: tuple[tuple[int, ...], ...]
     calls: tuple[Call, ...]
+    arithmetic: str
+    map_bytes: int
+    weight_bytes: int
 
     @property
     def kernels(self):
-        """Names of the kernels it calls, without those that zero a border."""
+        """Names of the kernels it calls, without those that write a border."""
         names = dict.fromkeys(call.kernel.name for call in self.calls)
-        return [name for name in names if not name.startswith("f32_zero_border")]
+        return [name for name in names if not name.endswith("_border")]
 
     @property
     def flops(self):
         """Multiplications and additions of a convolution or product; 0 for other layers."""
         pixels = self.output[0] * self.output[1]
         return 2 * pixels * sum(int(np.prod(shape)) for shape in self.weights)
-
-    @property
-    def map_bytes(self):
-        """Bytes of the maps it reads and writes."""
-        pixel = 1 if self.kind == "Input" else 4
-        return sum(int(np.prod(s)) * pixel for s in self.inputs) + 4 * int(np.prod(self.output))
-
-    @property
-    def weight_bytes(self):
-        """Bytes of its weights, without biases."""
-        return sum(4 * int(np.prod(shape)) for shape in self.weights)
 
 
 def layers(plan):
@@ -92,11 +91,21 @@ def layers(plan):
 def _layer(plan, step):
     calls, node = tuple(c for c in step.calls if c is not BARRIER), step.node
     if node is None:
-        return Layer(INPUT, "Input", (plan.input_shape,), plan.input_shape, (), calls)
-    weights = tuple(w.shape for w in node.params.values() if w.ndim > 1)
-    inputs = tuple(plan.shapes[i] for i in node.inputs)
-    kind = type(node.op).__name__
-    return Layer(node.name, kind, inputs, plan.shapes[node.name], weights, calls)
+        shape = plan.input_shape
+        moved = math.prod(shape) * plan.input_dtype.itemsize + plan.map_bytes(INPUT)
+        return Layer(INPUT, "Input", (shape,), shape, (), calls, "fp32", moved, 0)
+    weights = [w for w in node.params.values() if w.ndim > 1]
+    return Layer(
+        node.name,
+        type(node.op).__name__,
+        tuple(plan.shapes[i] for i in node.inputs),
+        plan.shapes[node.name],
+        tuple(w.shape for w in weights),
+        calls,
+        "int8" if isinstance(node.op, QuantizedConv2d) else "fp32",
+        sum(plan.map_bytes(name) for name in (*node.inputs, node.name)),
+        sum(w.nbytes for w in weights),
+    )
 
 
 class LayerClock:
@@ -140,6 +149,7 @@ class Report(NamedTuple):
     Attributes
     ----------
     model : str
+    precision : str
     input_size : int
     layers : list of LayerTime
         On one thread, one layer after another. The network runs its largest maps by bands of rows,
@@ -158,6 +168,7 @@ class Report(NamedTuple):
     """
 
     model: str
+    precision: str
     input_size: int
     layers: list[LayerTime]
     image_ms: float
@@ -196,12 +207,12 @@ def measure(model, size=None, threads=1, seconds=2.0):
     size = size or kind.input_size
     if size < kind.smallest_input:
         raise ShapeError(f"{kind.name} takes images from {kind.smallest_input} pixels up")
-    plan = Plan(optimise(model.graph), (size, size, 3), PIXELS)
+    plan = model.plan((size, size), PIXELS)
     parts = layers(plan)
     image = np.random.default_rng(0).integers(0, 256, plan.input_shape, np.uint8)
     team = team_of(threads)
     clock = LayerClock(plan, parts, image)
-    peaks = {n: Peak(n) for n in {1, threads}}
+    peaks = {n: Peak(model.precision, n) for n in {1, threads}}
     samples = defaultdict(list)
     plan.run(image, threads)
 
@@ -219,7 +230,7 @@ def measure(model, size=None, threads=1, seconds=2.0):
             samples["peak", threads].append(peaks[threads].sample())
         samples["stream"].append(_seconds(team.each, one_of_many, IMAGES) / IMAGES)
     medians = {key: np.median(values, axis=0) for key, values in samples.items()}
-    return _report(kind.name, size, parts, threads, medians)
+    return _report(model, size, parts, threads, medians)
 
 
 def _seconds(function, *args):
@@ -228,14 +239,16 @@ def _seconds(function, *args):
     return perf_counter() - start
 
 
-def _report(name, size, parts, threads, medians):
-    peak = float(medians["peak", 1])
+def _report(model, size, parts, threads, medians):
+    precision, peak = model.precision, float(medians["peak", 1])
     times = []
     for layer, taken in zip(parts, medians["layers"], strict=True):
         gflops = layer.flops / taken / 1e9 if layer.flops else None
-        times.append(LayerTime(layer, taken * 1e6, gflops, gflops and 100 * gflops / peak))
+        percent = 100 * gflops / peak if gflops and layer.arithmetic == precision else None
+        times.append(LayerTime(layer, taken * 1e6, gflops, percent))
     return Report(
-        model=name,
+        model=model.architecture.name,
+        precision=precision,
         input_size=size,
         layers=times,
         image_ms=float(medians["image", 1]) * 1e3,

@@ -234,6 +234,7 @@ class Model:
         self.weights = weights
         self.threads = threads or available_cpus()
         self._layers = layers
+        self._quantization = quantization
         self._optimised = optimise(graph)
         if quantization:
             self._optimised = quantise(self._optimised, quantization)
@@ -255,6 +256,26 @@ class Model:
             for key, shape in self.graph.parameters().items()
             if not key.endswith((".running_mean", ".running_var"))
         )
+
+    @property
+    def precision(self):
+        """Arithmetic of the network: "fp32" or "int8"."""
+        return "int8" if self._quantization else "fp32"
+
+    def quantised(self, quantization):
+        """The same network with layers of bytes.
+
+        Parameters
+        ----------
+        quantization : rvcnn.quantization.Quantization
+            Of this model.
+
+        Returns
+        -------
+        Model
+        """
+        parts = self.architecture, self.graph, self._layers, self.weights, self.threads
+        return Model(*parts, quantization)
 
     def save_weights(self, path):
         """Write the weights as a safetensors file that says how to run them.

@@ -1,4 +1,7 @@
-"""What this machine can do at most: arithmetic in registers, and reading memory of a given size."""
+"""What this machine can do at most: arithmetic in registers, and reading memory of a given size.
+
+A multiplication and the addition of its product count as two operations, of floats and of bytes.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from .kernels import Program, lanes, limits
+from .kernels import Program, dot, lanes, limits
 
 
 def timed(program):
@@ -28,18 +31,40 @@ SETTLE = 0.002
 """Seconds of a sample that decides which loop is the faster."""
 
 
+def _multiply_adds(chains, rounds):
+    out = np.empty(chains * lanes(), np.float32)
+    x = np.full(2 * lanes(), 0.5, np.float32)
+    return limits.multiply_adds(out, x, chains, rounds)
+
+
+def _dots(chains, rounds):
+    out = np.zeros(chains * lanes(), np.int32)
+    x, w = (np.ones(4 * lanes(), dtype) for dtype in (np.uint8, np.int8))
+    return limits.dots(out, x, w, chains, rounds)
+
+
+LOOPS = {
+    "fp32": (_multiply_adds, lambda: 2 * lanes()),
+    "int8": (_dots, lambda: 2 * lanes() * dot().group),
+}
+"""For each arithmetic: the call for some rounds of some chains, and operations of one link."""
+
+
 class Peak:
-    """Fused multiply-adds that touch no memory, at the lane count of the kernels.
+    """Multiply-adds that touch no memory, at the lane count of the kernels.
 
     Parameters
     ----------
+    arithmetic : {"fp32", "int8"}
+        Fused multiply-adds of float32, or dot products of bytes.
     threads : int
         Threads that compute at the same time, each on its own.
     seconds : float, optional
         About how long a sample takes: by default 0.2 ms, and 20 ms where threads must meet.
     """
 
-    def __init__(self, threads=1, seconds=None):
+    def __init__(self, arithmetic="fp32", threads=1, seconds=None):
+        self._loop, operations = LOOPS[arithmetic]
         seconds = seconds or (0.0002 if threads == 1 else 0.02)
 
         def gflops(chains):
@@ -50,22 +75,19 @@ class Peak:
         best = max(limits.CHAINS, key=gflops)
         rounds = _rounds_for(lambda n: self._program(best, n), seconds)
         self._programs = [self._program(best, rounds) for _ in range(threads)]
-        self._flops = threads * rounds * best * lanes() * 2
+        self._operations = threads * rounds * best * operations()
         self._start = threading.Barrier(threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rvcnn-peak")
 
-    @staticmethod
-    def _program(chains, rounds):
-        out = np.empty(chains * lanes(), np.float32)
-        x = np.full(2 * lanes(), 0.5, np.float32)
-        return Program([limits.multiply_adds(out, x, chains, rounds)])
+    def _program(self, chains, rounds):
+        return Program([self._loop(chains, rounds)])
 
     def sample(self):
-        """GFLOP/s of all threads together, over one run."""
+        """Operations a nanosecond of all threads together, over one run."""
         if len(self._programs) == 1:
-            return self._flops / timed(self._programs[0]) / 1e9
+            return self._operations / timed(self._programs[0]) / 1e9
         starts, ends = zip(*self._pool.map(self._one, self._programs), strict=True)
-        return self._flops / (max(ends) - min(starts)) / 1e9
+        return self._operations / (max(ends) - min(starts)) / 1e9
 
     def _one(self, program):
         self._start.wait()

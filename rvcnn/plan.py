@@ -1,6 +1,7 @@
 """From a graph and an input size to a flat program of kernel calls over one arena."""
 
 import functools
+import math
 from collections import deque
 from itertools import pairwise
 from typing import NamedTuple
@@ -121,6 +122,7 @@ class Plan:
         self.input_dtype = np.dtype(np.float32 if pixels is None else np.uint8)
         self.shapes = graph.shapes(self.input_shape)
         layouts = self._layouts(graph)
+        self._itemsizes = {name: layout.itemsize for name, layout in layouts.items()}
         offsets, self.arena_size = arrange(self._lifetimes(graph, layouts))
         maps = {name: layout.map(offsets[name]) for name, layout in layouts.items()}
         image = Map(IMAGE, 0, *self.input_shape, np.prod(self.input_shape[1:]), input_shape[2])
@@ -166,6 +168,10 @@ class Plan:
             if size := node.op.scratch(*(self.shapes[n] for n in node.inputs)):
                 lives[SCRATCH, node.name] = Lifetime(4 * size, i, i)
         return lives
+
+    def map_bytes(self, name):
+        """Bytes of a map without its border."""
+        return math.prod(self.shapes[name]) * self._itemsizes[name]
 
     def kernels(self):
         """The distinct kernels this plan calls."""
