@@ -19,6 +19,7 @@ COMMANDS = (
     "weights",
     "warmup",
     "bench",
+    "quantize",
     "doctor",
 )
 
