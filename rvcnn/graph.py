@@ -82,6 +82,16 @@ class Graph:
             for name, shape in node.op.parameters().items()
         }
 
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Multiplications of the convolutions and products, for one image."""
+        shapes = self.shapes(input_shape)
+        return sum(
+            shapes[node.name][0] * shapes[node.name][1] * int(np.prod(shape))
+            for node in self.nodes
+            for shape in node.op.parameters().values()
+            if len(shape) > 1
+        )
+
     def bind(self, tensors: Mapping[str, np.ndarray]) -> "Graph":
         """Give every node its parameters from a weights file's tensors."""
         return replace(

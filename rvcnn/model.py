@@ -11,7 +11,7 @@ import numpy as np
 from .errors import ShapeError, UsageError, WeightsError
 from .graph import Graph
 from .models import ARCHITECTURES, Architecture, MobileNetConfig, mobilenetv3
-from .ops import L2Normalize
+from .ops import GlobalAvgPool, L2Normalize
 from .passes import optimise, quantise
 from .plan import Plan
 from .quantization.file import restore
@@ -25,7 +25,11 @@ EMBEDDED = {
 }
 """The weights that come with the install, by precision."""
 
-CLASSIFIER = "classifier.3"
+PRE_LOGITS = "pre_logits"
+"""Where an embedding is taken from: what the classifier's last layer reads."""
+
+MEAN = " pooled"
+"""Behind a layer's name: the mean of its map."""
 
 PLANS_KEPT = 8
 """Plans that a model remembers."""
@@ -60,6 +64,7 @@ def create_model(
     precision="fp32",
     threads=1,
     seed=0,
+    embedding=None,
 ):
     """A network by name, with weights.
 
@@ -87,6 +92,11 @@ def create_model(
         that; 0 for all the CPUs this process may use.
     seed : int
         Of random weights.
+    embedding : str, optional
+        The layer an embedding is taken from; by default the file's. ``pooled``, ``embed``,
+        ``pre_logits`` (what the classifier's last layer reads), or any layer that gives a vector;
+        "LAYER pooled" is the mean of a layer's map over its pixels. To ask for one is to ask for
+        embeddings, not logits.
 
     Returns
     -------
@@ -96,6 +106,8 @@ def create_model(
     ------
     UsageError
         An unknown name or precision, or a name without weights.
+    ShapeError
+        An embedding from a layer that does not exist.
     WeightsError
         A file that is damaged, does not fit the network, or does not say how to run it.
     """
@@ -123,7 +135,10 @@ def create_model(
             file = random_weights(graph.parameters(), file.metadata, seed)
         file.check(graph.parameters())
         graph = graph.bind(file.tensors)
-    wanted = _with_head(graph, file, num_classes)
+    if embedding is not None:
+        file = replace(file, metadata={**file.metadata, "embedding": embedding})
+        num_classes = 0
+    wanted = _with_head(graph, architecture, file, num_classes)
     return Model(architecture, wanted, graph, file, threads, quantization)
 
 
@@ -161,10 +176,11 @@ def _architecture(file, name) -> Architecture:
     stated = file.metadata.get("architecture")
     if isinstance(name, MobileNetConfig):
         return Architecture(
-            f"mobilenetv3_{name.variant}",
+            name.architecture,
             lambda padding, bn_eps, **heads: mobilenetv3(
                 replace(name, padding=padding, bn_eps=bn_eps)
             ),
+            ARCHITECTURES[name.architecture].classifier,
         )
     if name and stated and name != stated:
         raise WeightsError(f"{file.source} holds weights of {stated}, not of {name}")
@@ -202,12 +218,20 @@ def _graph(architecture, file) -> Graph:
     )
 
 
-def _with_head(graph, file, num_classes) -> Graph:
+def _with_head(graph, architecture, file, num_classes) -> Graph:
     """What the model computes: logits, or the embedding the file names."""
-    has_classes = any(n.name == CLASSIFIER for n in graph.nodes)
-    if num_classes or (num_classes is None and has_classes):
-        return graph.cut([CLASSIFIER])
-    graph = graph.cut([file.setting("embedding")])
+    classifier = [node for node in graph.nodes if node.name == architecture.classifier]
+    if num_classes or (num_classes is None and classifier):
+        return graph.cut([architecture.classifier])
+    layer = file.setting("embedding")
+    if layer == PRE_LOGITS and classifier:
+        layer = classifier[0].inputs[0]
+    elif layer == PRE_LOGITS:
+        raise WeightsError(f"{file.source} has no classifier, so no {PRE_LOGITS}")
+    name = layer.removesuffix(MEAN)
+    graph = graph.cut([name])
+    if name != layer:
+        graph = graph.followed_by(layer, GlobalAvgPool())
     if file.metadata.get("normalize") == "true":
         return graph.followed_by("normalized", L2Normalize())
     return graph

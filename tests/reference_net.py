@@ -31,6 +31,10 @@ STAGES = {
         *(Stage(2, HS), Stage(1, HS), Stage(1, HS), Stage(1, HS)),
     ],
 }
+STAGES |= {
+    f"{name}_minimalistic": [Stage(stage.stride, RE) for stage in stages]
+    for name, stages in STAGES.items()
+}
 
 
 class ReferenceNet:
@@ -76,7 +80,8 @@ class ReferenceNet:
     def _head(self, cuts):
         cuts["output"] = cuts["pooled"]
         if "classifier.0.weight" in self.tensors:
-            cuts["hidden"] = _hard_swish(self._linear(cuts["pooled"], "classifier.0"))
+            activation = ACTIVATIONS[self.stages[-1].activation]
+            cuts["hidden"] = activation(self._linear(cuts["pooled"], "classifier.0"))
             cuts["logits"] = cuts["output"] = self._linear(cuts["hidden"], "classifier.3")
         elif "embed.weight" in self.tensors:
             cuts["embed"] = self._linear(cuts["pooled"], "embed")

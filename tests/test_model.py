@@ -216,7 +216,7 @@ def test_arguments_that_cannot_be_meant(options, message):
 
 
 def test_the_models_there_are():
-    assert rvcnn.list_models() == ["mobilenetv3_small", "mobilenetv3_large"]
+    assert rvcnn.list_models()[:2] == ["mobilenetv3_small", "mobilenetv3_large"]
     for name in rvcnn.list_models():
         model = create_model(name, weights="random")
         assert model.dim == 512 and name in repr(model)

@@ -134,7 +134,7 @@ def test_the_name_may_be_given_but_not_contradict(tensors, save):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("architecture", "resnet50"),
+        ("architecture", "vgg11"),
         ("padding", "reflect"),
         ("num_classes", "ten"),
         ("num_classes", "-4"),

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from rvcnn.errors import UsageError
 from rvcnn.graph import INPUT, Graph
-from rvcnn.ops import Add, GlobalAvgPool, Linear, ScaleChannels
 
 from .builder import Builder
 
@@ -89,6 +88,8 @@ class MobileNetConfig:
     squeeze_first : bool
         Squeeze-excite of expanded blocks before the depthwise layer's activation (d-li14's), not
         after it (torchvision's, timm's).
+    minimalistic : bool
+        Only 3x3 windows and ReLU, no squeeze-excite: TensorFlow's variant for old hardware.
     num_classes : int
         Width of the classifier; 0 for none.
     padding : str, optional
@@ -104,6 +105,7 @@ class MobileNetConfig:
     dropout: float = 0.2
     use_se: bool = True
     squeeze_first: bool = False
+    minimalistic: bool = False
     num_classes: int = 0
     padding: str | None = None
     bn_eps: float | None = None
@@ -117,6 +119,11 @@ class MobileNetConfig:
             raise UsageError(f"width_multiplier must be positive, not {self.width_multiplier}")
         if min(self.embedding_dim, self.num_classes) < 0:
             raise UsageError("embedding_dim and num_classes cannot be negative")
+
+    @property
+    def architecture(self):
+        """Name of the network among the architectures, which are of width 1."""
+        return f"mobilenetv3_{self.variant}{'_minimalistic' if self.minimalistic else ''}"
 
 
 def make_divisible(channels, divisor=8):
@@ -137,24 +144,19 @@ def mobilenetv3(config: MobileNetConfig) -> Graph:
     def widen(channels):
         return make_divisible(channels * config.width_multiplier)
 
-    x = net.conv_norm("features.0", INPUT, widen(16), 3, 2, activation=_HS)
+    swish = "relu" if config.minimalistic else "hard_swish"
+    x = net.conv_norm("features.0", INPUT, widen(16), 3, 2, activation=swish)
     for i, block in enumerate(blocks, 1):
+        if config.minimalistic:
+            block = block._replace(kernel=3, squeeze=False, activation="relu")
         scaled = block._replace(expanded=widen(block.expanded), out=widen(block.out))
         x = _inverted_residual(net, f"features.{i}", x, scaled, config)
-    last = 6 * net.channels[x]
-    x = net.conv_norm(f"features.{len(blocks) + 1}", x, last, activation=_HS)
-    pooled = net.add("pooled", GlobalAvgPool(), x, channels=last)
-    outputs = []
+    x = net.conv_norm(f"features.{len(blocks) + 1}", x, 6 * net.channels[x], activation=swish)
+    x = pooled = net.global_pool("pooled", x)
     if config.num_classes:
-        hidden = widen(hidden)
-        x = net.add("classifier.0", Linear(last, hidden), pooled, channels=hidden)
-        x = net.activation("classifier.1", x, _HS)
-        classes = config.num_classes
-        outputs.append(net.add("classifier.3", Linear(hidden, classes), x, channels=classes))
-    if config.embedding_dim:
-        dim = config.embedding_dim
-        outputs.append(net.add("embed", Linear(last, dim), pooled, channels=dim))
-    return net.graph(*(outputs or [pooled]))
+        x = net.linear("classifier.0", x, widen(hidden))
+        x = net.activation("classifier.1", x, swish)
+    return net.with_heads(pooled, x, "classifier.3", config.num_classes, config.embedding_dim)
 
 
 def _inverted_residual(net, name, x, block, config):
@@ -175,21 +177,10 @@ def _inverted_residual(net, name, x, block, config):
     )
     if squeeze:
         index += 1
-        x = _squeeze_excite(net, f"{name}.block.{index}", x)
+        x = net.squeeze_excite(f"{name}.block.{index}", x, make_divisible(width // 4))
     if squeeze_first:
         x = net.activation(f"{name}.block.{index}.activated", x, block.activation)
     x = net.conv_norm(f"{name}.block.{index + 1}", x, block.out)
     if block.stride == 1 and net.channels[start] == block.out:
-        x = net.add(f"{name}.add", Add(), x, start, channels=block.out)
+        x = net.sum(f"{name}.add", x, start)
     return x
-
-
-def _squeeze_excite(net, name, x):
-    width = net.channels[x]
-    squeezed = make_divisible(width // 4)
-    s = net.add(f"{name}.avgpool", GlobalAvgPool(), x, channels=width)
-    s = net.conv(f"{name}.fc1", s, squeezed, bias=True)
-    s = net.activation(f"{name}.activation", s, "relu")
-    s = net.conv(f"{name}.fc2", s, width, bias=True)
-    s = net.activation(f"{name}.scale_activation", s, "hard_sigmoid")
-    return net.add(f"{name}.scale", ScaleChannels(), x, s, channels=width)

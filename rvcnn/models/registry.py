@@ -1,5 +1,6 @@
 """Architectures by name."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 from rvcnn.errors import WeightsError
 from rvcnn.graph import Graph
 
+from . import efficientnet, mobilenetv2, resnet
 from .mobilenetv3 import MobileNetConfig, mobilenetv3
 
 
@@ -35,6 +37,8 @@ class Architecture:
         As weights files and the command line spell it.
     build : callable
         Gives the graph for ``padding``, ``bn_eps``, ``num_classes`` and ``embedding_dim``.
+    classifier : str
+        The layer that gives logits, where it has classes.
     input_size : int
         Pixels of a side it was designed for.
     smallest_input : int
@@ -45,6 +49,7 @@ class Architecture:
 
     name: str
     build: Callable[..., Graph]
+    classifier: str
     input_size: int = 224
     smallest_input: int = 32
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -70,17 +75,30 @@ class Architecture:
         return options
 
 
-SQUEEZE = Setting("squeeze_first", {"before activation": True, "after activation": False})
+SQUEEZE = {
+    "squeeze": Setting("squeeze_first", {"before activation": True, "after activation": False})
+}
 
 
-def _mobilenetv3(variant):
-    return lambda **options: mobilenetv3(MobileNetConfig(variant, **options))
+def _mobilenetv3(name, variant, minimalistic=False):
+    def build(**options):
+        return mobilenetv3(MobileNetConfig(variant, minimalistic=minimalistic, **options))
+
+    return Architecture(name, build, "classifier.3", settings={} if minimalistic else SQUEEZE)
 
 
 ARCHITECTURES = {
     a.name: a
     for a in (
-        Architecture("mobilenetv3_small", _mobilenetv3("small"), settings={"squeeze": SQUEEZE}),
-        Architecture("mobilenetv3_large", _mobilenetv3("large"), settings={"squeeze": SQUEEZE}),
+        _mobilenetv3("mobilenetv3_small", "small"),
+        _mobilenetv3("mobilenetv3_large", "large"),
+        _mobilenetv3("mobilenetv3_small_minimalistic", "small", minimalistic=True),
+        _mobilenetv3("mobilenetv3_large_minimalistic", "large", minimalistic=True),
+        Architecture("mobilenetv2", mobilenetv2.mobilenetv2, mobilenetv2.CLASSIFIER),
+        Architecture("efficientnet_b0", efficientnet.efficientnet_b0, efficientnet.CLASSIFIER),
+        *(
+            Architecture(name, functools.partial(resnet.resnet, name), resnet.CLASSIFIER)
+            for name in resnet.VARIANTS
+        ),
     )
 }

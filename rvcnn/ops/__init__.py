@@ -3,7 +3,7 @@
 from .base import Op, Shape
 from .conv import Conv2d, Linear
 from .elementwise import Activation, Add, BatchNorm, ScaleChannels
-from .pool import GlobalAvgPool, L2Normalize
+from .pool import GlobalAvgPool, L2Normalize, MaxPool
 from .quantized import (
     Dequantize,
     Quantize,
@@ -21,6 +21,7 @@ __all__ = [
     "GlobalAvgPool",
     "L2Normalize",
     "Linear",
+    "MaxPool",
     "Op",
     "Quantize",
     "QuantizedConv2d",

@@ -16,6 +16,15 @@ Sides = tuple[tuple[int, int], tuple[int, int]]
 NO_BORDER: Sides = ((0, 0), (0, 0))
 
 
+def same_sides(shape: Shape, kernel, stride, dilation=(1, 1)) -> Sides:
+    """TensorFlow's padding: ``ceil(size / stride)`` outputs, the odd pixel below and right."""
+    sides = []
+    for size, k, s, d in zip(shape[:2], kernel, stride, dilation, strict=True):
+        total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+        sides.append((total // 2, total - total // 2))
+    return tuple(sides)
+
+
 class Op(ABC):
     """One kind of layer: a frozen dataclass of attributes with these methods."""
 

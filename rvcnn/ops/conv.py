@@ -7,7 +7,7 @@ import numpy as np
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import Window, conv, reference
 
-from .base import Op, Shape, Sides
+from .base import Op, Shape, Sides, same_sides
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Conv2d(Op):
     activation : str
         Identity until a pass fuses one.
     residual : bool
+    slope : float
+        leaky_relu's.
     """
 
     in_channels: int
@@ -39,6 +41,7 @@ class Conv2d(Op):
     bias: bool = False
     activation: str = "identity"
     residual: bool = False
+    slope: float = 0.01
 
     @property
     def is_bare(self):
@@ -52,12 +55,7 @@ class Conv2d(Op):
     def border(self, shape: Shape) -> Sides:
         if self.padding != "same":
             return self.padding
-        return tuple(
-            _same(size, kernel, stride, dilation)
-            for size, kernel, stride, dilation in zip(
-                shape[:2], self.kernel, self.stride, self.dilation, strict=True
-            )
-        )
+        return same_sides(shape, self.kernel, self.stride, self.dilation)
 
     def window(self, shape: Shape) -> Window:
         """The window over an input of this shape."""
@@ -90,7 +88,7 @@ class Conv2d(Op):
             window.dilation,
             self.groups,
         )
-        y = reference.ACTIVATIONS[self.activation](y)
+        y = reference.activation(y, self.activation, self.slope)
         return y + residual[0] if residual else y
 
     def lower(self, params, out, x, residual=None, scratch=None):
@@ -103,13 +101,9 @@ class Conv2d(Op):
             self.groups,
             self.activation,
             residual,
-            scratch=scratch,
+            self.slope,
+            scratch,
         )
-
-
-def _same(size, kernel, stride, dilation):
-    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-    return total // 2, total - total // 2
 
 
 @dataclass(frozen=True)
@@ -119,6 +113,7 @@ class Linear(Op):
     in_features: int
     out_features: int
     activation: str = "identity"
+    slope: float = 0.01
 
     @property
     def is_bare(self):
@@ -135,9 +130,11 @@ class Linear(Op):
 
     def reference(self, params, x):
         y = reference.linear(x.reshape(1, -1), params["weight"], params["bias"])
-        return reference.ACTIVATIONS[self.activation](y.reshape(1, 1, -1))
+        return reference.activation(y.reshape(1, 1, -1), self.activation, self.slope)
 
     def lower(self, params, out, x):
         weight = params["weight"][:, :, None, None]
         window = Window((1, 1))
-        return conv.convolution(out, x, weight, params["bias"], window, 1, self.activation)
+        return conv.convolution(
+            out, x, weight, params["bias"], window, 1, self.activation, slope=self.slope
+        )

@@ -38,18 +38,19 @@ class BatchNorm(Op):
 
 @dataclass(frozen=True)
 class Activation(Op):
-    """An activation by name."""
+    """An activation by name; ``slope`` is leaky_relu's."""
 
     name: str
+    slope: float = 0.01
 
     def infer(self, x):
         return x
 
     def reference(self, params, x):
-        return reference.ACTIVATIONS[self.name](x)
+        return reference.activation(x, self.name, self.slope)
 
     def lower(self, params, out, x):
-        return elementwise.activate(out, x, self.name)
+        return elementwise.activate(out, x, self.name, self.slope)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from rvcnn.errors import ShapeError
-from rvcnn.kernels import pool, reference, vector
+from rvcnn.kernels import Window, pool, reference, vector
 
-from .base import Op
+from .base import Op, Shape, Sides, same_sides
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,43 @@ class GlobalAvgPool(Op):
 
     def lower(self, params, out, x):
         return pool.global_avg_pool(out, x)
+
+
+@dataclass(frozen=True)
+class MaxPool(Op):
+    """Maximum over windows; the padding never wins.
+
+    Attributes
+    ----------
+    kernel, stride : tuple of int
+        Rows, columns.
+    padding : tuple of tuple, or "same"
+        As :class:`Conv2d`'s.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Sides | str = ((0, 0), (0, 0))
+
+    def window(self, shape: Shape) -> Window:
+        """The window over an input of this shape."""
+        padding = self.padding
+        if padding == "same":
+            padding = same_sides(shape, self.kernel, self.stride)
+        return Window(self.kernel, self.stride, padding)
+
+    def infer(self, x):
+        size = self.window(x).out_size(*x[:2])
+        if min(size) < 1:
+            raise ShapeError(f"an input of {x[0]} x {x[1]} is too small for {self.kernel}")
+        return (*size, x[2])
+
+    def reference(self, params, x):
+        window = self.window(x.shape)
+        return reference.max_pool(x, window.kernel, window.stride, window.padding)
+
+    def lower(self, params, out, x):
+        return pool.pool(out, x, self.window((x.height, x.width, x.channels)))
 
 
 @dataclass(frozen=True)

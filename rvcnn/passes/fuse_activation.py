@@ -12,7 +12,7 @@ def fuse_activation(graph: Graph) -> Graph:
         if not (isinstance(layer.op, (Conv2d, Linear)) and isinstance(activation.op, Activation)):
             continue
         if layer.op.is_bare:
-            op = replace(layer.op, activation=activation.op.name)
+            op = replace(layer.op, activation=activation.op.name, slope=activation.op.slope)
             fused = Node(activation.name, op, layer.inputs, layer.params)
             graph = graph.fuse(layer, activation, fused)
     return graph
