@@ -4,8 +4,8 @@ import click
 
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
-from rvcnn.cli.console import note
-from rvcnn.cli.engine import make_embedder
+from rvcnn.cli.console import note, printable
+from rvcnn.cli.engine import make_embedder, quiet_libraries
 from rvcnn.cli.progress import Progress
 from rvcnn.cli.report import show_timings, summary
 
@@ -19,12 +19,22 @@ OF_AN_INDEX = ("rebuild", "prune", "vectors")
 @click.option("--no-index", is_flag=True, help="Only write FILE; PATH may be an image then.")
 @options.scan
 @options.update
+@click.option(
+    "--min-recall",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    metavar="X",
+    help="With --precision auto: how many of the ten nearest images int8 must keep, as a share.",
+)
 @options.engine
 @options.strict
 @options.timings
 @options.quiet
 @click.pass_context
-def command(ctx, paths, output, no_index, filters, changes, engine, strict, timings, quiet) -> None:
+def command(
+    ctx, paths, output, no_index, filters, changes, min_recall, engine, strict, timings, quiet
+) -> None:
     """Embed the images below each PATH into its index.
 
     Only what is new or changed is opened. The index is the nearest one at or above PATH, else a
@@ -38,6 +48,8 @@ def command(ctx, paths, output, no_index, filters, changes, engine, strict, timi
         export.check_target(output)
     place.check_paths(paths, folders_only=not no_index)
     filters["recursive"] = not filters.pop("not_recursive")
+    if engine["precision"] == "auto":
+        engine["precision"] = _chosen(paths, no_index, min_recall, engine, filters, quiet)
     embedder = make_embedder(**engine, quiet=quiet, folders=None if no_index else paths)
     with Progress(quiet) as progress:
         filters["progress"] = progress.event
@@ -61,3 +73,27 @@ def command(ctx, paths, output, no_index, filters, changes, engine, strict, timi
         note(show_timings(reports.values()))
     if strict and any(report.skipped for report in reports.values()):
         ctx.exit(SKIPPED)
+
+
+def _chosen(paths, no_index, min_recall, engine, filters, quiet) -> str | None:
+    """The precision for a new index, or None where there is one."""
+    from rvcnn.place import made_with
+    from rvcnn.precision import choose
+    from rvcnn.quantization.sample import list_images
+
+    if engine["model"] or engine["weights"]:
+        raise click.UsageError(
+            "--precision auto compares rvcnn's own weights; for others, `rvcnn quantize` tells"
+        )
+    if not no_index and made_with(paths):
+        return None
+
+    def skipping(name, reason):
+        if not quiet:
+            note(f"skipping {printable(name)}: {reason}")
+
+    quiet_libraries()
+    choice = choose(list_images(paths, skipping, **filters), min_recall, workers=engine["workers"])
+    if not quiet:
+        note(f"--precision {choice.precision}: {choice.reason}")
+    return choice.precision

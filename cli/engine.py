@@ -33,7 +33,7 @@ def make_embedder(
     known = {} if folders is None else made_with(folders)
     if engine.get("model") or engine.get("weights"):
         known.pop("weights", None)
-    given = {key: value for key, value in engine.items() if value is not None}
+    given = {key: value for key, value in engine.items() if value not in (None, "auto")}
     engine = {"precision": "fp32", **known, **given}
     embedder = Embedder(**engine, max_megapixels=max_image_megapixels)
     if not quiet:

@@ -63,8 +63,9 @@ engine = grouped(
     ),
     precision=click.option(
         "--precision",
-        type=click.Choice(["fp32", "int8"]),
-        help="Arithmetic of the network; by default that of the index, and fp32 for a new one.",
+        type=click.Choice(["fp32", "int8", "auto"]),
+        help="Arithmetic of the network; by default that of the index, and fp32 for a new one, for "
+        "which `rvcnn embed` chooses with auto.",
     ),
     workers=click.option(
         "-j",
