@@ -55,13 +55,14 @@ def emit(ir, triple, cpu):
 def compile_all():
     """Compile the kernels of every problem for each lane count; return them by name."""
     from kernels_list import PROBLEMS, other_kernels
+    from kernels_list_u8 import FEW
 
     from rvcnn.kernels import FAMILIES, _target
 
     for lanes in (16, 8, 4):
         os.environ["RVCNN_LANES"] = str(lanes)
         _target.lanes.cache_clear()
-        for problem in PROBLEMS:
+        for problem in PROBLEMS + FEW:
             problem.got()
         other_kernels()
     return {name: k for family in FAMILIES.values() for name, k in family.kernels.items()}

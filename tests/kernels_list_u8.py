@@ -97,3 +97,17 @@ def calls_of_plans():
         out = np.zeros_like(x)
         calls[f"copy {channels}"] = elementwise_u8.copy(Map.of(out), Map.of(x)), out, x
     return calls
+
+
+FEW = [
+    conv2d((7, 7), 20, 104, (3, 3), "hard_swish", padding=1),
+    conv2d((7, 7), 20, 104, real=True, residual=True),
+    conv2d((1, 1), 20, 104),
+    depthwise((7, 7), 40, (3, 3), "hard_swish", padding=1),
+    depthwise((7, 7), 40, (5, 5), stride=2, padding=2),
+    quantize((3, 5, 100)),
+    of_bytes("dequantize", (3, 5, 100)),
+    of_bytes("quantized_global_avg_pool", (7, 7, 40)),
+    scale((3, 5), 40),
+]
+"""Problems that call every kernel on vectors of each lane count."""

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from rvcnn.kernels import At, functional, resize, run
+from rvcnn.kernels import At, functional, functional_u8, resize, run
 
 GUARD = 64
 
@@ -122,12 +122,13 @@ def resize_fenced(side):
 
 
 def main(side):
+    import kernels_list_u8
     from kernels_list import PROBLEMS, calls_of_plans
     from kernels_resizes import CASES, picture
 
     faulthandler.enable()
-    functional.run = run_fenced(side)
-    for problem in PROBLEMS:
+    functional.run = functional_u8.run = run_fenced(side)
+    for problem in PROBLEMS + kernels_list_u8.PROBLEMS:
         print(problem.name, flush=True)
         problem.got()
     for name, calls in calls_of_plans().items():

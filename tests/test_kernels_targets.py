@@ -22,10 +22,10 @@ HERE = Path(__file__).parent
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
-def run_child(script, out, **environment):
+def run_child(script, out, *args, **environment):
     """Run a script of this folder outside the checkout; return the path of what it wrote."""
     done = subprocess.run(
-        [sys.executable, HERE / script, out],
+        [sys.executable, HERE / script, out, *args],
         cwd=out.parent,
         env={**os.environ, **environment},
         capture_output=True,
@@ -68,6 +68,7 @@ def test_without_fma_results_are_right_and_no_libm_is_called(tmp_path):
 
 
 FMA = (r"fmla\s+v\d+\.4s", r"vfmadd\d+ps\s.*%{}mm")
+WIDENED = (r"smull2?\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm")
 INSTRUCTIONS = {
     "f32_igemm": FMA,
     "f32_dwconv": FMA,
@@ -87,10 +88,16 @@ INSTRUCTIONS = {
     "f32_global_avg_pool": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_pool": (r"fcm\w+\s+v\d+\.4s", r"vcmp\w*ps\s.*%{}mm"),
     "s8_dot_products": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
+    "u8_igemm": WIDENED,
+    "u8_dwconv": WIDENED,
+    "u8_quantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
+    "u8_dequantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
+    "u8_scale": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
+    "u8_global_avg_pool": (r"uaddw2?\s+v\d+\.4s", r"vpaddd\s.*%{}mm"),
     "f32_copy": (r"st[rp]\s+q\d+", r"vmovups\s+%{}mm"),
 }
 """What each SIMD kernel is made of, on AArch64 and on x86-64 with AVX2 ({}: x or y)."""
-NO_SIMD = {"walk", "walk_together", "f32_zero_border"}
+NO_SIMD = {"walk", "walk_together", "f32_zero_border", "u8_copy", "u8_fill_border"}
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +131,14 @@ def test_vector_instructions_on_aarch64_and_avx2(assembly, family):
             assert re.search(neon, code["aarch64"]), f"{name}: no {neon}"
             register = "x" if lanes == 4 else "y"
             assert re.search(avx.format(register), code["haswell"]), f"{name}: no {avx}"
+
+
+def test_exact_kernels_fuse_nothing(assembly):
+    """A multiplication and an addition rounded once: not where every CPU must give the same."""
+    fused = re.compile(r"\b(vfn?m(add|sub)|fn?m(la|ls|add|sub))\w*\s")
+    exact = [code for f in FAMILIES if FAMILIES[f].exact for code in of_family(assembly, f)]
+    assert len(exact) > 20
+    assert not [name for name, _, code in exact if any(fused.search(c) for c in code.values())]
 
 
 def test_no_target_calls_libm_for_multiply_add(assembly):

@@ -1,11 +1,15 @@
 """The same bits on bytes for other CPUs: lane counts, and whatever multiplies the bytes."""
 
+import json
+import re
+
 import pytest
+from kernels_assembly import ENVIRONMENT
 from kernels_elsewhere_u8 import check_all, digest
 from kernels_list_u8 import PROBLEMS
 from test_kernels_targets import X86, run_child
 
-from rvcnn.kernels import _target
+from rvcnn.kernels import FAMILIES, _target
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +38,36 @@ def test_older_cpus(here, cpu, lanes, tmp_path):
     cache = {"RVCNN_CACHE_DIR": str(tmp_path / "cache")}
     names = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
     assert assert_same_bits(tmp_path, here, **names, **cache) == ("pmaddwd", lanes)
+
+
+DOTS = {
+    "znver4": r"vpdpbusd\s.*%zmm",
+    "alderlake": r"vpdpbusd\s.*%ymm",
+    "neoverse-v1": r"usdot\s+v\d+\.4s",
+    "neoverse-n1": r"sdot\s+v\d+\.4s",
+}
+"""The dot products of bytes that CPUs have."""
+FUSED = re.compile(r"\bv?fn?m(?:add|sub|la|ls)\w*\s")
+"""A multiplication and an addition rounded once."""
+
+
+def test_the_pattern_of_fused_operations_finds_them():
+    text = "vfmadd231ps %ymm1, %ymm2, %ymm3\nfmla v0.4s, v1.4s\n vfnmadd213ss x\n fmadd s0, s1\n"
+    assert len(FUSED.findall(text)) == 4
+    assert not FUSED.search("vmulps %ymm1\nfmul v0.4s\nvpmaddwd %ymm0\nsmlal v0.4s\nmla v1.4s")
+
+
+@pytest.mark.parametrize("cpu", DOTS)
+def test_the_cpus_own_dot_products_and_nothing_fused(cpu, tmp_path):
+    cache = {"RVCNN_CACHE_DIR": str(tmp_path / "cache")}
+    out = run_child("kernels_assembly_u8.py", tmp_path / "out.json", cpu, **ENVIRONMENT, **cache)
+    assembly = json.loads(out.read_text())
+    assert all(FAMILIES[name].exact for name in ("u8_igemm", "u8_dwconv", "u8_quantize"))
+    widest = max(int(name.rpartition("v")[2]) for name in assembly)
+    products = 0
+    for name, code in assembly.items():
+        assert not FUSED.search(code), name
+        if name.startswith(("u8_igemm", "u8_dwconv")) and name.endswith(f"__v{widest}"):
+            assert re.search(DOTS[cpu], code), f"{name}: no {DOTS[cpu]}"
+            products += 1
+    assert products >= 5
