@@ -20,10 +20,15 @@ def images():
     return many(64)
 
 
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def precision(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def alone(images):
+def alone(images, precision):
     """Each image's bits, embedded by itself on this thread."""
-    emb = Embedder(workers=1)
+    emb = Embedder(workers=1, precision=precision)
     return [emb.embed_one(image).tobytes() for image in images]
 
 
@@ -37,22 +42,22 @@ def test_the_images_are_worth_comparing(alone):
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
 @pytest.mark.parametrize("workers", [1, 2, 8])
-def test_batches_and_workers(images, alone, batch, workers):
-    emb = Embedder(workers=workers)
+def test_batches_and_workers(images, alone, precision, batch, workers):
+    emb = Embedder(workers=workers, precision=precision)
     parts = [emb.embed(images[start : start + batch]) for start in range(0, 64, batch)]
     assert bits(np.concatenate(parts)) == alone
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_order(images, alone, seed):
+def test_any_order(images, alone, precision, seed):
     order = np.random.default_rng(seed).permutation(64)
-    vectors = Embedder(workers=3).embed_iter(images[i] for i in order)
+    vectors = Embedder(workers=3, precision=precision).embed_iter(images[i] for i in order)
     assert bits(vectors) == [alone[i] for i in order]
 
 
-def test_one_embedder_on_many_threads(images, alone):
+def test_one_embedder_on_many_threads(images, alone, precision):
     """From its first moment on: the network is loaded by whoever comes first."""
-    emb, start, wrong = Embedder(workers=2), threading.Barrier(6), []
+    emb, start, wrong = Embedder(workers=2, precision=precision), threading.Barrier(6), []
 
     def work(first):
         start.wait()
@@ -69,14 +74,14 @@ def test_one_embedder_on_many_threads(images, alone):
     assert not wrong
 
 
-def test_repeats_and_a_cache(images, alone):
-    emb = Embedder(workers=2, cache=5)
+def test_repeats_and_a_cache(images, alone, precision):
+    emb = Embedder(workers=2, cache=5, precision=precision)
     order = [i % 7 for i in range(40)]
     assert bits(emb.embed([images[i] for i in order])) == [alone[i] for i in order]
 
 
-def test_another_embedder_with_its_own_copy_of_everything(images, alone):
-    assert bits(Embedder(workers=1).embed(images[:8])) == alone[:8]
+def test_another_embedder_with_its_own_copy_of_everything(images, alone, precision):
+    assert bits(Embedder(workers=1, precision=precision).embed(images[:8])) == alone[:8]
 
 
 CHILD = """
@@ -84,7 +89,7 @@ import sys
 from pathlib import Path
 import rvcnn
 paths = sorted(Path(sys.argv[1]).iterdir())[:: int(sys.argv[3])]
-for row in rvcnn.Embedder(workers=int(sys.argv[2])).embed(paths):
+for row in rvcnn.Embedder(workers=int(sys.argv[2]), precision=sys.argv[4]).embed(paths):
     print(row.tobytes().hex())
 """
 
@@ -98,14 +103,19 @@ def folder(images, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("workers", "step", "seed"), [(1, 1, "1"), (2, -1, "7"), (8, 3, "random")])
-def test_other_processes(folder, alone, tmp_path, workers, step, seed):
-    lines = run_python(CHILD, tmp_path, folder, workers, step, PYTHONHASHSEED=seed)
+def test_other_processes(folder, alone, precision, tmp_path, workers, step, seed):
+    lines = run_python(CHILD, tmp_path, folder, workers, step, precision, PYTHONHASHSEED=seed)
     assert lines == [row.hex() for row in alone[::step]]
 
 
-def test_lanes_change_the_speed_alone(folder, alone, tmp_path):
+def test_lanes_change_the_speed_alone(folder, alone, precision, tmp_path):
     other = "8" if lanes() != 8 else "4"
-    lines = run_python(CHILD, tmp_path, folder, 1, 9, RVCNN_LANES=other)
+    lines = run_python(CHILD, tmp_path, folder, 1, 9, precision, RVCNN_LANES=other)
+    assert lines == [row.hex() for row in alone[::9]]
+
+
+def test_products_of_bytes_change_the_speed_alone(folder, alone, precision, tmp_path):
+    lines = run_python(CHILD, tmp_path, folder, 1, 9, precision, RVCNN_DOT="pmaddwd")
     assert lines == [row.hex() for row in alone[::9]]
 
 
