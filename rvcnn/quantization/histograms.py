@@ -1,5 +1,7 @@
 """Distributions of a map's values, channel by channel, gathered image by image in fixed memory."""
 
+import functools
+
 import numpy as np
 
 from rvcnn.errors import UsageError
@@ -47,9 +49,13 @@ class Histograms:
         bins = np.rint(x / self._width[:, None]) - self._first[:, None]
         return bins.clip(0, BINS - 1).astype(np.int64)
 
-    @property
+    @functools.cached_property
     def _centres(self):
         return (np.arange(BINS) + self._first[:, None]) * self._width[:, None]
+
+    @functools.cached_property
+    def _centres32(self):
+        return self._centres.astype(np.float32)
 
     @property
     def count(self):
@@ -84,7 +90,7 @@ class Histograms:
         wider than bins.
         """
         zero, scale = params.zero_point[..., None], params.scale[..., None]
-        centres = self._centres.astype(np.float32)
+        centres = self._centres32
         steps = np.rint(centres / scale)
         np.clip(steps, -zero, 255 - zero, out=steps)
         steps *= scale
