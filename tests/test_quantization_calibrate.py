@@ -11,9 +11,10 @@ from rvcnn.graph import INPUT, Graph, Node
 from rvcnn.ops import Activation, Conv2d, GlobalAvgPool, Linear, ScaleChannels
 from rvcnn.passes.quantise import quantise
 from rvcnn.plan import Plan
-from rvcnn.quantization import calibrate, passes
+from rvcnn.quantization import bias, calibrate, passes
 from rvcnn.quantization.file import from_tensors, is_int8, to_tensors
 from rvcnn.quantization.recipe import Quantization
+from rvcnn.quantization.record import Recorder
 from rvcnn.weights import save_weights
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -135,9 +136,11 @@ def test_weights_are_the_networks_to_half_a_step(model, quantization):
         np.testing.assert_array_equal(rows, 127)
 
 
-def test_biases_take_up_the_mean_of_what_rounding_loses(model, quantization):
+def test_biases_take_up_the_mean_of_what_rounding_loses(model):
     graph, images = model._layers, photographs()
+    line = (1 / (255 * STD), -MEAN / STD)
     plain = calibrate(model, images, correct_bias=False)
+    quantization = bias._each(plain, Recorder(graph, images, line))
     sums = {}
     for maps in float_maps(graph, images):
         for node in graph.nodes:
@@ -148,14 +151,31 @@ def test_biases_take_up_the_mean_of_what_rounding_loses(model, quantization):
             x = rounded = maps[node.inputs[0]]
             if node.inputs[0] in quantization.activations and node.inputs[0] != INPUT:
                 rounded = quantization.activations[node.inputs[0]].round_trip(x)
-            for way, bias in (("corrected", quantization.biases), ("plain", plain.biases)):
-                held = {"weight": quantization.float_weight(node), "bias": bias[node.name]}
+            for way, biases in (("corrected", quantization.biases), ("plain", plain.biases)):
+                held = {"weight": quantization.float_weight(node), "bias": biases[node.name]}
                 lost = op.reference(node.params, x) - op.reference(held, rounded)
                 sums.setdefault((node.name, way), []).append(lost.mean((0, 1)))
     for name in quantization.weights:
         left, before = (np.abs(np.mean(sums[name, w], 0)).max() for w in ("corrected", "plain"))
         assert left < 1e-5 + 0.02 * before, name
         assert before > 1e-5, name
+
+
+def test_sums_that_stay_real_have_the_networks_means(model, quantization):
+    graph, images = model._layers, photographs()
+    names = bias.watched(graph)
+    assert names == ["project", "sum", "logits"]
+    line = tuple(np.float32(v) for v in (1 / (255 * STD), -MEAN / STD))
+    plain = calibrate(model, images, correct_bias=False)
+    for name in names:
+        exact = np.mean([maps[name].mean((0, 1)) for maps in float_maps(graph, images)], 0)
+        off = []
+        for held in (quantization, plain):
+            whole = replace(quantise(graph, held), outputs=(name,))
+            plan = Plan(whole, images.shape[1:], line)
+            mean = np.mean([plan.run(image)[0].mean((0, 1)) for image in images], 0)
+            off.append(np.abs(mean - exact).max())
+        assert off[0] < 0.1 * off[1] + 1e-4, name
 
 
 def test_the_network_in_bytes_is_near_the_network(model, quantization):
@@ -195,7 +215,7 @@ def test_one_image_is_enough_and_order_does_not_matter(model):
 def test_progress_counts_every_image_of_every_pass(model, correct):
     calls = []
     calibrate(model, photographs(3), correct_bias=correct, progress=lambda: calls.append(1))
-    assert len(calls) == 3 * passes(correct)
+    assert len(calls) == 3 * passes(model, correct)
 
 
 def test_images_that_cannot_be(model):

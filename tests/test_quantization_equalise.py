@@ -27,7 +27,7 @@ def lost(x, weight, params):
     return (params.round_trip(x).astype(np.float64) @ held.T - exact).var(0).sum()
 
 
-def case(sizes, weights, seed=0, rows=20_000, offset=0.0):
+def case(sizes, weights, seed=0, rows=FEWEST, offset=0.0):
     """Input values of unlike channels, and weights of unlike columns."""
     rng = np.random.default_rng(seed)
     x = np.maximum(rng.normal(offset, 1, (rows, len(sizes))), 0) * sizes

@@ -1,6 +1,5 @@
 """From a float network and images to the same network in bytes."""
 
-from dataclasses import replace
 
 import numpy as np
 
@@ -8,6 +7,7 @@ from rvcnn.graph import INPUT
 from rvcnn.images import Preprocess
 from rvcnn.passes import optimise
 
+from .bias import bias_of, correct, watched
 from .calibrations import calibration as calibration_named
 from .equalise import choose, folded
 from .layout import byte_maps, byte_nodes, reads_pixels
@@ -24,8 +24,8 @@ def calibrate(
 
     Weights are rounded for each output channel. Maps have a scale for each channel where no reader
     mixes channels, or where that is the better choice although the readers' weights must take it in
-    (:mod:`rvcnn.quantization.equalise`); what is summed stays float32. Then each bias takes up what
-    rounding changes in its layer's results on average.
+    (:mod:`rvcnn.quantization.equalise`); what is summed stays float32. Then biases take up what
+    rounding changes on average (:mod:`rvcnn.quantization.bias`).
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def calibrate(
     ties : {"even", "pi"}
         Where weights halfway between two values go.
     progress : callable
-        Called after each image of each of ``passes(correct_bias)`` passes.
+        Called after each image of each of ``passes(model, correct_bias)`` passes.
 
     Returns
     -------
@@ -66,15 +66,15 @@ def calibrate(
     if reads_pixels(graph) and (pixels := _pixels(line)):
         activations[INPUT] = pixels
     weights = {n.name: _rounded(n, activations, ties) for n in nodes.values()}
-    biases = {n.name: _bias(n) for n in nodes.values()}
+    biases = {n.name: bias_of(n) for n in nodes.values()}
     real = frozenset(name for name, h in held.items() if h.real)
     quantization = Quantization(weights, biases, activations, real)
-    return _corrected(quantization, nodes, recorder) if correct_bias else quantization
+    return correct(quantization, recorder) if correct_bias else quantization
 
 
-def passes(correct_bias=True) -> int:
+def passes(model, correct_bias=True) -> int:
     """How often :func:`calibrate` runs each image."""
-    return 3 if correct_bias else 2
+    return 2 + (2 + len(watched(optimise(model._layers))) if correct_bias else 0)
 
 
 def pixel_line(model):
@@ -97,26 +97,3 @@ def _rounded(node, activations, ties):
     if source is not None and source.per_channel and not is_depthwise(node.op):
         weight = folded(weight, source.scale)
     return QuantizedTensor.from_weights_per_channel(weight, ties)
-
-
-def _bias(node):
-    return node.params.get("bias", np.zeros(len(node.params["weight"]), np.float32))
-
-
-def _corrected(quantization, nodes, recorder):
-    """Move into each bias what its layer's sums lose on average.
-
-    A convolution is linear, so the mean of its results over images is its result of the mean map.
-    """
-    means = recorder.means({n.inputs[0] for n in nodes.values()}, quantization.activations)
-    biases = dict(quantization.biases)
-    for name in biases:
-        node = nodes[name]
-        plain = {"activation": "identity", "residual": False}
-        known = {k: v for k, v in plain.items() if hasattr(node.op, k)}
-        op = replace(node.op, **known)
-        exact, rounded = means[node.inputs[0]]
-        held = {"weight": quantization.float_weight(node), "bias": biases[name]}
-        lost = op.reference(node.params, exact) - op.reference(held, rounded)
-        biases[name] = (biases[name] + lost.mean((0, 1))).astype(np.float32)
-    return replace(quantization, biases=biases)

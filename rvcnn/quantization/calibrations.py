@@ -14,7 +14,7 @@ from .pi import widened
 PERCENTILE = 99.99
 """Share of the values that the percentile calibration keeps below each end, in percent."""
 
-SHRINKINGS = np.linspace(1.0, 0.15, 35)
+SHRINKINGS = np.linspace(1.0, 0.2, 21)
 """Ends that the mean-squared error is tried for, as shares of the largest value."""
 
 

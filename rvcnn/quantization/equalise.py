@@ -15,7 +15,7 @@ from .histograms import Histograms
 from .params import QuantParams
 from .tensor import QuantizedTensor
 
-FEWEST = 5000
+FEWEST = 50_000
 """Values of a channel whose ends foretell those of other images; with fewer, all share a scale."""
 
 

@@ -1,7 +1,5 @@
 """Distributions of a map's values, channel by channel, gathered image by image in fixed memory."""
 
-import functools
-
 import numpy as np
 
 from rvcnn.errors import UsageError
@@ -37,7 +35,9 @@ class Histograms:
         span = np.maximum(self.high, 0) - first
         self._width = np.where(span > 0, span, 1.0) / (BINS - 2)
         self._first = np.rint(first / self._width)
-        self._counts = np.zeros((len(self.low), BINS), np.int64)
+        centres = (np.arange(BINS) + self._first[:, None]) * self._width[:, None]
+        self._centres = centres.astype(np.float32)
+        self._counts = np.zeros(centres.shape, np.int32)
 
     def add(self, x):
         """Count the values of one map (H, W, C), none beyond ``low`` and ``high``."""
@@ -49,25 +49,19 @@ class Histograms:
         bins = np.rint(x / self._width[:, None]) - self._first[:, None]
         return bins.clip(0, BINS - 1).astype(np.int64)
 
-    @functools.cached_property
-    def _centres(self):
-        return (np.arange(BINS) + self._first[:, None]) * self._width[:, None]
-
-    @functools.cached_property
-    def _centres32(self):
-        return self._centres.astype(np.float32)
-
     @property
     def count(self):
         """Values of each channel."""
-        return int(self._counts[0].sum())
+        return int(self._counts[0].sum(dtype=np.int64))
 
     def variance(self):
         """(C,) mean square of what lies between the values and their channel's mean."""
-        counts, centres = self._counts, self._centres
-        total = counts.sum(1, keepdims=True)
-        mean = (counts * centres).sum(1, keepdims=True) / total
-        return (counts * (centres - mean) ** 2).sum(1) / total[:, 0]
+        off = self._centres - self._mean(self._centres)[:, None]
+        return self._mean(off * off)
+
+    def _mean(self, of_bins):
+        sums = np.einsum("cb,cb->c", self._counts, of_bins, dtype=np.float64)
+        return sums / max(self.count, 1)
 
     def quantile(self, share):
         """(C,) values that this share of each channel's lies at or below; to a bin's width."""
@@ -89,12 +83,11 @@ class Histograms:
         What varies within a bin is lost: the error is a little too small where steps are not much
         wider than bins.
         """
-        zero, scale = params.zero_point[..., None], params.scale[..., None]
-        centres = self._centres32
-        steps = np.rint(centres / scale)
-        np.clip(steps, -zero, 255 - zero, out=steps)
-        steps *= scale
-        steps -= centres
-        np.square(steps, out=steps)
-        total = np.maximum(self._counts.sum(1), np.finfo(np.float64).tiny)
-        return np.einsum("cb,cb->c", self._counts, steps, dtype=np.float64) / total
+        zero, scale = (v.astype(np.float32)[..., None] for v in (params.zero_point, params.scale))
+        changed = self._centres / scale
+        np.rint(changed, out=changed)
+        np.clip(changed, -zero, 255 - zero, out=changed)
+        changed *= scale
+        changed -= self._centres
+        np.square(changed, out=changed)
+        return self._mean(changed)

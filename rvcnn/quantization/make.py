@@ -150,7 +150,7 @@ def _read(paths, exact, images, workers, watch, filters):
 
     names = sample.spread(sample.list_images(paths, skipping, **filters), 2 * images)
     calibrated = -(-len(names) // 2) if len(names) >= ENOUGH else len(names)
-    watch.start(len(names) + passes() * calibrated)
+    watch.start(len(names) + passes(exact) * calibrated)
     names, pixels = sample.read_pixels(
         names,
         Preprocess.from_metadata(exact.weights.metadata),

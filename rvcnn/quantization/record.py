@@ -39,6 +39,10 @@ class Recorder:
         self._line = tuple(np.asarray(v, np.float32) for v in line)
         self._progress = progress
 
+    def of(self, graph: Graph) -> "Recorder":
+        """The same images through another network."""
+        return Recorder(graph, self.images, self._line, self._progress)
+
     def maps(self, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
         """For each image, the (H, W, C) float32 maps of these names."""
         wanted = tuple(name for name in names if name != INPUT)
@@ -69,6 +73,14 @@ class Recorder:
             for name, x in maps.items():
                 found[name].add(x)
         return found
+
+    def channel_means(self, names) -> dict[str, np.ndarray]:
+        """(C,) float64 mean over images and pixels of each map."""
+        sums = dict.fromkeys(names, 0.0)
+        for maps in self.maps(names):
+            for name, x in maps.items():
+                sums[name] = sums[name] + x.mean((0, 1), dtype=np.float64)
+        return {name: total / len(self.images) for name, total in sums.items()}
 
     def means(self, names, activations: dict[str, QuantParams]):
         """Mean map of each name, as it is and as it is after a round trip through bytes.
