@@ -46,6 +46,14 @@ def test_kernels(tmp_path):
     assert all(float(row["ratio"]) > 0 for row in rows)
 
 
+def test_calibrations(tmp_path):
+    rows = measured("calibrations.py", "--calibrations", "minmax", folder=tmp_path)
+    figures = {(r["engine"], r["mode"]): float(r["median"]) for r in rows if "embed" in r["case"]}
+    assert figures["minmax", "cosine"] > 85
+    assert figures["minmax", "error of maps"] < 20
+    assert figures["largest value", "error of the weights"] < 2
+
+
 def test_winograd(tmp_path):
     rows = measured("winograd.py", folder=tmp_path)
     assert {row["engine"] for row in rows} == {"direct", "F(2x2)", "F(4x4)"}
