@@ -36,8 +36,8 @@ from rvcnn.peak import Peak
 AGREEMENT = 1e-4
 """Largest difference between two fp32 outputs, relative to the largest value."""
 
-CALIBRATION = 250
-"""Images that int8 is calibrated on: every other photograph, or so many made pictures."""
+CALIBRATION = 64
+"""Made pictures that int8 is calibrated on where there are no photographs, or random weights."""
 
 CHECKED = 3
 STREAM = 64

@@ -148,7 +148,10 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--precision", nargs="+", choices=["fp32", "int8"], default=["fp32"], help="of rvcnn"
+        "--precision",
+        nargs="+",
+        choices=["fp32", "int8"],
+        help="of rvcnn (default: both; fp32 of --weights)",
     )
     given = parser.parse_args()
     if given.child:
@@ -156,6 +159,7 @@ def main() -> None:
         return
     import photographs
 
+    given.precision = given.precision or (["fp32"] if given.weights else ["fp32", "int8"])
     if given.quick:
         given.images, given.rounds = 10, 2
     with tempfile.TemporaryDirectory() as temporary:

@@ -23,32 +23,7 @@ import seed_rows
 from seed_way import Row
 from threadpoolctl import threadpool_limits
 
-from rvcnn.kernels import Program, _target, lanes, limits
-from rvcnn.peak import Peak, ReadBandwidth, timed
-
-
-class BytePeak:
-    """Dot products of bytes that touch no memory, at the lane count of the kernels."""
-
-    ROUNDS = 4000
-
-    def __init__(self) -> None:
-        def program(chains):
-            out, x = np.zeros(chains * lanes(), np.int32), np.ones(4 * lanes(), np.uint8)
-            return Program([limits.dots(out, x, x.view(np.int8), chains, self.ROUNDS)])
-
-        def taken(chains):
-            return min(timed(programs[chains]) / chains for _ in range(8))
-
-        programs = {chains: program(chains) for chains in limits.CHAINS}
-        best = min(programs, key=taken)
-        self._program = programs[best]
-        self._work = self.ROUNDS * best * lanes() * _target.dot().group * 2
-
-    def sample(self) -> float:
-        """GOP/s of one run."""
-        return self._work / timed(self._program) / 1e9
-
+from rvcnn.peak import Peak, ReadBandwidth
 
 SAMPLE_SECONDS = 0.001
 SLOW = 0.02
@@ -85,7 +60,7 @@ def seconds(run: Callable, times: int) -> float:
 def measure(row: Row, given) -> tuple[dict[str, list], list[float]]:
     """Microseconds of each way, in blocks; and in each round those that the roof allows."""
     times = {name: repeats(way.run) for name, way in row.ways.items()}
-    gauge, memory = (BytePeak if row.on_bytes else Peak)(), ReadBandwidth(row.bytes)
+    gauge, memory = Peak("int8" if row.on_bytes else "fp32"), ReadBandwidth(row.bytes)
     blocks: dict[str, list] = {name: [] for name in row.ways}
     roofs = []
     rng = random.Random(given.seed)
