@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import dwconv_u8, igemm, igemm_u8, winograd
+from ._memory import aligned
 from ._program import BARRIER
 from .activation import FUSED
 from .dwconv import depthwise
@@ -120,7 +121,7 @@ def convolution(
     fused = activation if activation in FUSED else "identity"
     fused_residual = residual if fused == activation else None
     if is_depthwise(weights, window, groups) and residual is None:
-        taps = np.ascontiguousarray(weights.reshape(len(weights), -1).T, np.float32)
+        taps = aligned(weights.reshape(len(weights), -1).T, np.float32)
         calls = depthwise(out, first, window.kernel, window.stride, taps, bias, fused)
     elif scratch and is_winograd((out.height, out.width), weights.shape, window, groups):
         filters = WinogradFilterCache(weights.transpose(0, 2, 3, 1))

@@ -16,6 +16,7 @@ from . import _target, _tiles
 from ._cover import overlapping
 from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
+from ._memory import aligned
 from ._program import At, Call
 from .activation import FLOOR, FUSED, GATE, NONE
 
@@ -178,7 +179,7 @@ def pack(weights, mr):
     """Weights (N, K) for tiles of ``mr`` rows: for each column piece (panels, K, NR)."""
     n, k = weights.shape
     return [
-        np.ascontiguousarray(
+        aligned(
             weights[start : start + count].reshape(count // nr, nr, k).transpose(0, 2, 1),
             np.float32,
         )

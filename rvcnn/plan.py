@@ -16,9 +16,10 @@ from .ops.base import NO_BORDER, Shape
 from .team import team_of
 
 ARENA, BYTES, IMAGE = "arena", "bytes", "image"
+"""Buffers of a plan: the arena as float32, the same as uint8, and what is run."""
+
 SCRATCH = "scratch"
 """With a node's name: the memory that its step alone uses."""
-"""Buffers of a plan: the arena as float32, the same as uint8, and what is run."""
 
 SLACK = 64
 """Bytes after a map of bytes that a kernel may read."""
