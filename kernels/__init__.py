@@ -21,11 +21,13 @@ from .functional import (
     dot_products,
     dot_products_s8,
     global_avg_pool,
+    interleave,
     l2_normalize,
     linear,
     max_pool,
     scale_shift,
     squeeze_excite,
+    take_channels,
 )
 from .functional_u8 import (
     dequantize,
@@ -68,6 +70,7 @@ __all__ = [
     "dot_products",
     "dot_products_s8",
     "global_avg_pool",
+    "interleave",
     "l2_normalize",
     "lanes",
     "linear",
@@ -82,6 +85,7 @@ __all__ = [
     "run",
     "scale_shift",
     "squeeze_excite",
+    "take_channels",
     "target",
     "user_cache",
 ]

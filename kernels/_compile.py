@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from . import _control, _curves, _flags, _int, _narrow, _simd, _target, _unroll, _winograd
+from . import _control, _curves, _flags, _int, _narrow, _pairs, _simd, _target, _unroll, _winograd
 
 _DESCRIPTOR = types.void(types.CPointer(types.int64))
 
@@ -58,6 +58,7 @@ _VOCABULARY = {
     **vars(_simd),
     **vars(_int),
     **vars(_narrow),
+    **vars(_pairs),
     **vars(_curves),
     **vars(_control),
     **vars(_winograd),

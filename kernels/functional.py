@@ -6,7 +6,7 @@ advance. Inputs are converted to C-contiguous float32.
 
 import numpy as np
 
-from . import conv, elementwise, pool, vector, winograd
+from . import channels, conv, elementwise, pool, vector, winograd
 from ._program import At, Map, run
 from .activation import FUSED
 from .conv import Window
@@ -200,6 +200,24 @@ def add(a, b):
         raise ValueError(f"cannot add maps of {a.shape} and {b.shape}")
     out = np.empty_like(a)
     run(elementwise.add(Map.of(out), Map.of(a), Map.of(b)))
+    return out
+
+
+def interleave(a, b):
+    """Channels of two maps by turns: those of ``a`` are the even ones."""
+    a, b = _array(a, 3, "a"), _array(b, 3, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"cannot interleave maps of {a.shape} and {b.shape}")
+    out = np.empty((*a.shape[:2], 2 * a.shape[2]), np.float32)
+    run(channels.interleave(Map.of(out), Map.of(a), Map.of(b)))
+    return out
+
+
+def take_channels(x, order):
+    """Some channels of a map, in an order, as ``x[:, :, order]``."""
+    x, order = _array(x, 3, "x"), np.arange(np.shape(x)[2])[np.asarray(order)]
+    out = np.empty((*x.shape[:2], len(order)), np.float32)
+    run(channels.take(Map.of(out), Map.of(x), order))
     return out
 
 

@@ -125,6 +125,16 @@ def add(a, b):
     return _f64(a) + _f64(b)
 
 
+def interleave(a, b):
+    """Take the channels of two maps by turns."""
+    return np.stack([_f64(a), _f64(b)], axis=3).reshape(*a.shape[:2], -1)
+
+
+def take_channels(x, order):
+    """Take some channels of a map, in an order."""
+    return _f64(x)[:, :, np.asarray(order)]
+
+
 def scale_shift(x, scale, shift=0.0):
     """Compute ``x * scale + shift`` with vectors over the last axis."""
     return _f64(x) * _f64(scale) + _f64(shift)

@@ -111,7 +111,7 @@ class Plan:
     Attributes
     ----------
     steps : tuple of Step
-        The input's conversion, then one step a node.
+        The input's conversion, then one step a node that is no view.
     arena_size : int
         Bytes of one workspace.
     outputs : list of Map
@@ -122,13 +122,18 @@ class Plan:
         self.input_shape = tuple(input_shape)
         self.input_dtype = np.dtype(np.float32 if pixels is None else np.uint8)
         self.shapes = graph.shapes(self.input_shape)
+        self._holders = _holders(graph)
+        nodes = [node for node in graph.nodes if not node.op.is_view]
         layouts = self._layouts(graph)
-        self._itemsizes = {name: layout.itemsize for name, layout in layouts.items()}
-        offsets, self.arena_size = arrange(self._lifetimes(graph, layouts))
+        self._itemsizes = {n: layouts[holder].itemsize for n, holder in self._holders.items()}
+        offsets, self.arena_size = arrange(self._lifetimes(nodes, graph.outputs, layouts))
         maps = {name: layout.map(offsets[name]) for name, layout in layouts.items()}
+        for node in graph.nodes:
+            if node.op.is_view:
+                maps[node.name] = node.op.view(maps[node.inputs[0]])
         image = Map(IMAGE, 0, *self.input_shape, np.prod(self.input_shape[1:]), input_shape[2])
         steps = [Step(None, _load(maps[INPUT], image, pixels, graph.stored.get(INPUT)))]
-        for node in graph.nodes:
+        for node in nodes:
             inputs = (maps[i] for i in node.inputs)
             own = offsets.get((SCRATCH, node.name))
             more = {} if own is None else {"scratch": At(ARENA, own // 4)}
@@ -140,32 +145,33 @@ class Plan:
         self._idle = {}
 
     def _layouts(self, graph):
-        """Layout of every map: the widest border that any of its readers wants."""
-        borders = dict.fromkeys(self.shapes, NO_BORDER)
+        """Layout of every map that is no view: the widest border that any reader wants."""
+        borders = dict.fromkeys(self._holders.values(), NO_BORDER)
         for node in graph.nodes:
-            first = node.inputs[0]
-            wanted = node.op.border(self.shapes[first])
+            first = self._holders[node.inputs[0]]
+            wanted = node.op.border(self.shapes[node.inputs[0]])
             borders[first] = tuple(
                 tuple(map(max, mine, yours))
                 for mine, yours in zip(borders[first], wanted, strict=True)
             )
         return {
-            name: Layout(shape, borders[name], graph.stored.get(name))
-            for name, shape in self.shapes.items()
+            name: Layout(self.shapes[name], border, graph.stored.get(name))
+            for name, border in borders.items()
         }
 
-    def _lifetimes(self, graph, layouts):
+    def _lifetimes(self, nodes, outputs, layouts):
         """From the step that writes a map to the last that reads it; outputs live to the end."""
-        first = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, 1)}
+        first = {INPUT: 0} | {node.name: i for i, node in enumerate(nodes, 1)}
         last = dict(first)
-        for i, node in enumerate(graph.nodes, 1):
-            last.update(dict.fromkeys(node.inputs, i))
-        for i, (dense, depthwise) in enumerate(pairwise(graph.nodes), 1):
+        for i, node in enumerate(nodes, 1):
+            last.update((self._holders[name], i) for name in node.inputs)
+        for i, (dense, depthwise) in enumerate(pairwise(nodes), 1):
             if pays(dense, depthwise, self.shapes):
-                last.update((name, max(last[name], i + 1)) for name in dense.inputs)
-        last.update(dict.fromkeys(graph.outputs, len(graph.nodes) + 1))
+                held = (self._holders[name] for name in dense.inputs)
+                last.update((name, max(last[name], i + 1)) for name in held)
+        last.update((self._holders[name], len(nodes) + 1) for name in outputs)
         lives = {n: Lifetime(layouts[n].size, first[n], last[n]) for n in layouts}
-        for i, node in enumerate(graph.nodes, 1):
+        for i, node in enumerate(nodes, 1):
             if size := node.op.scratch(*(self.shapes[n] for n in node.inputs)):
                 lives[SCRATCH, node.name] = Lifetime(4 * size, i, i)
         return lives
@@ -219,6 +225,14 @@ class Plan:
         results = workspace.run(image)
         idle.append(workspace)
         return results
+
+
+def _holders(graph):
+    """The map in whose memory each map lies: its own, or a view's input's."""
+    holders = {INPUT: INPUT}
+    for node in graph.nodes:
+        holders[node.name] = holders[node.inputs[0]] if node.op.is_view else node.name
+    return holders
 
 
 def _load(out, image, pixels, stored):

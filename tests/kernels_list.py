@@ -93,6 +93,8 @@ ELEMENTWISE = [
     *(simple("scale_shift", (3, 5, c), c, c) for c in CHANNELS),
     *(simple("scale_shift", (3, 5, c), c) for c in CHANNELS),
     *(batch_norm((4, 3), c, 1e-3) for c in (1, 8, 21)),
+    *(simple("interleave", (3, 5, c), (3, 5, c)) for c in (*CHANNELS, 58, 116)),
+    *(simple("take_channels", (3, 5, 6), constants=(o,)) for o in ((3, 1, 5), (5, 4, 3, 3, -1))),
 ]
 POOLS = [
     *(simple("max_pool", (6, 7, c), constants=(2,)) for c in CHANNELS),

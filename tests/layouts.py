@@ -51,6 +51,23 @@ def to_d_li14(tensors, name, squeeze="conv.5"):
     return {k: v[:, :, 0, 0] if ".fc." in k and v.ndim == 4 else v for k, v in renamed.items()}
 
 
+def to_megvii(tensors, numbered=True):
+    """Rename torchvision's tensors of a ShuffleNetV2; blocks are counted through if `numbered`."""
+    firsts = {"stage2": 0, "stage3": 4, "stage4": 12}
+    roots = {"conv1": "first_conv", "conv5": "conv_last", "fc": "classifier.0"}
+    renamed = {}
+    for key, value in tensors.items():
+        root, _, rest = key.partition(".")
+        if root in firsts:
+            block, branch, parameter = rest.split(".", 2)
+            branch = {"branch1": "branch_proj", "branch2": "branch_main"}[branch]
+            place = f"features.{firsts[root] + int(block)}" if numbered else f"{root}.{block}"
+            renamed[f"{place}.{branch}.{parameter}"] = value
+        else:
+            renamed[f"{roots[root]}.{rest}"] = value
+    return renamed
+
+
 def _block(pairs, here, there, parts, squeezed, squeeze_names):
     parts = [part for part in parts if squeezed or len(part) == 2]
     for j, part in enumerate(parts):

@@ -27,6 +27,23 @@ NETWORKS = {
     "resnet18": torch_nets.resnet,
     "resnet50": torch_nets.resnet,
 }
+SHUFFLED = {
+    ("0_5", ""): {},
+    ("1_0", "leaky, no conv5"): {"activation": "leaky_relu_0.1", "conv5": "false"},
+    ("1_0", "megvii"): {"shuffle": "before a block"},
+    ("1_5", ""): {},
+    ("2_0", "megvii, no conv5"): {"shuffle": "before a block", "conv5": "false"},
+}
+
+
+def shufflenet(metadata):
+    """PyTorch's ShuffleNetV2 of a file with this metadata."""
+    return functools.partial(
+        torch_nets.shufflenetv2,
+        leaky=0.1 if metadata.get("activation") == "leaky_relu_0.1" else 0.0,
+        megvii=metadata.get("shuffle") == "before a block",
+    )
+
 
 # Parameters and multiply-adds (in units of 10^9, 1000 classes, 224 x 224) as torchvision
 # publishes them with its weights; the minimalistic network's as TensorFlow's authors do, rounded.
@@ -38,6 +55,10 @@ PUBLISHED = {
     "efficientnet_b0": (5_288_548, 0.386),
     "resnet18": (11_689_512, 1.814),
     "resnet50": (25_557_032, 4.089),
+    "shufflenetv2_x0_5": (1_366_792, 0.04),
+    "shufflenetv2_x1_0": (2_278_604, 0.145),
+    "shufflenetv2_x1_5": (3_503_624, 0.296),
+    "shufflenetv2_x2_0": (7_393_996, 0.583),
 }
 
 
@@ -86,6 +107,29 @@ def test_every_block_equals_pytorchs(torch, tmp_path, name, padding):
     x = image(3, 2, 64, 75, 3)
     want = torch_nets.Net(tensors, 1e-5, padding).run(NETWORKS[name], x)
     check_cuts(create_model(weights=tmp_path / "w.safetensors"), want, x)
+
+
+@pytest.mark.parametrize(("width", "kind"), SHUFFLED)
+def test_every_shuffled_block_equals_pytorchs(torch, tmp_path, width, kind):
+    metadata = SHUFFLED[width, kind]
+    tensors = random_file(tmp_path / "w.safetensors", f"shufflenetv2_x{width}", **metadata)
+    x = image(4, 2, 64, 75, 3)
+    want = torch_nets.Net(tensors, 1e-5).run(shufflenet(metadata), x)
+    check_cuts(create_model(weights=tmp_path / "w.safetensors"), want, x)
+
+
+REAL_SHUFFLENETS = {
+    "shufflenetv2_x1_0_nanodet_backbone": {"activation": "leaky_relu_0.1"},
+    "shufflenetv2_x0_5_fastestdet_backbone": {"shuffle": "before a block"},
+}
+
+
+@pytest.mark.parametrize("name", REAL_SHUFFLENETS)
+def test_shufflenets_with_real_weights(torch, data, name):
+    model = create_model(weights=data / "weights" / f"{name}.safetensors", bn_eps=1e-5)
+    x = image(5, 1, 224, 224, 3)
+    net = torch_nets.Net(model.weights.tensors, 1e-5)
+    check_cuts(model, net.run(shufflenet(REAL_SHUFFLENETS[name]), x), x)
 
 
 def test_large_minimalistic_with_real_weights(data):

@@ -94,10 +94,11 @@ INSTRUCTIONS = {
     "u8_dequantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "u8_scale": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "u8_global_avg_pool": (r"uaddw2?\s+v\d+\.4s", r"vpaddd\s.*%{}mm"),
+    "f32_interleave": (r"(st2\s+\{ ?v\d+\.4s|zip1\s+v\d+\.4s)", r"v(unpck[lh]|permil)ps\s.*%{}mm"),
     "f32_copy": (r"st[rp]\s+q\d+", r"vmovups\s+%{}mm"),
 }
 """What each SIMD kernel is made of, on AArch64 and on x86-64 with AVX2 ({}: x or y)."""
-NO_SIMD = {"walk", "walk_together", "f32_zero_border", "u8_copy", "u8_fill_border"}
+NO_SIMD = {"walk", "walk_together", "f32_zero_border", "f32_take", "u8_copy", "u8_fill_border"}
 
 
 @pytest.fixture(scope="module")

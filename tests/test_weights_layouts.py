@@ -4,12 +4,12 @@ import checkpoints as c
 import numpy as np
 import pytest
 from graph_checks import random_tensors
-from layouts import to_d_li14, to_timm
+from layouts import to_d_li14, to_megvii, to_timm
 from reference_net import ReferenceNet
 
 from rvcnn.errors import WeightsError
 from rvcnn.model import create_model
-from rvcnn.models import MobileNetConfig, mobilenetv3
+from rvcnn.models import ARCHITECTURES, MobileNetConfig, mobilenetv3
 from rvcnn.weights import load_weights
 
 NAMES = ("mobilenetv3_small", "mobilenetv3_large")
@@ -138,3 +138,18 @@ def test_what_metadata_says_of_the_squeeze_must_mean_something(tmp_path):
     save_weights(tmp_path / "w.safetensors", tensors, metadata)
     with pytest.raises(WeightsError, match="squeeze = 'now', not one of before activation, after"):
         create_model(weights=tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("conv5", [True, False])
+def test_a_shufflenet_under_megviis_names(tmp_path, conv5, numbered):
+    build = ARCHITECTURES["shufflenetv2_x0_5"].build
+    heads = dict(num_classes=3 if conv5 else 0, embedding_dim=0)
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, conv5=conv5, **heads))
+    (tmp_path / "w.pth").write_bytes(c.as_zip(to_megvii(tensors, numbered)))
+    weights = load_weights(tmp_path / "w.pth")
+    assert weights.tensors.keys() == tensors.keys()
+    assert all(weights.tensors[k].tobytes() == v.tobytes() for k, v in tensors.items())
+    assert weights.metadata["shuffle"] == "before a block"
+    assert weights.metadata["conv5"] == str(conv5).lower()
+    assert "names are megvii's; translated to torchvision's" in weights.notes

@@ -4,6 +4,7 @@ They know nothing of rvcnn: a network is a function of tensors by name and of an
 and notes every block's result under the block's name. What a block has is read off its keys.
 """
 
+import functools
 from contextlib import suppress
 
 import numpy as np
@@ -141,6 +142,34 @@ def resnet(net, x):
     for i in range(1, 5):
         for j in range(net.count(f"layer{i}.")):
             x = net.cut(f"layer{i}.{j}", relu(_residual(net, f"layer{i}.{j}", x, i > 1 and j == 0)))
+    net.head(x, "fc")
+
+
+def shufflenetv2(net, x, leaky=0.0, megvii=False):
+    act = functools.partial(functional.leaky_relu, negative_slope=leaky)
+    x = net.cut("conv1", conv_norm(net, "conv1", x, 2, act))
+    x = net.cut("maxpool", functional.max_pool2d(net.padded(x, 3, 2, -np.inf), 3, 2))
+    for i in (2, 3, 4):
+        for j in range(net.count(f"stage{i}.")):
+            name = f"stage{i}.{j}"
+            if megvii:
+                given, x = (x, x) if j == 0 else (x[:, 0::2], x[:, 1::2])
+            else:
+                given, x = (x, x) if j == 0 else x.chunk(2, 1)
+            if j == 0:
+                given = net.norm(f"{name}.branch1.1", net.conv(f"{name}.branch1.0", given, 2))
+                given = net.norm(f"{name}.branch1.3", net.conv(f"{name}.branch1.2", given))
+                given = act(given)
+            for k, stride, last in ((0, 1, act), (3, 1 + (j == 0), None), (5, 1, act)):
+                branch = f"{name}.branch2"
+                x = net.norm(f"{branch}.{k + 1}", net.conv(f"{branch}.{k}", x, stride))
+                x = last(x) if last else x
+            x = torch.cat((given, x), 1)
+            if not megvii:
+                x = x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+            net.cut(name, x)
+    if net.has("conv5.0"):
+        x = net.cut("conv5", conv_norm(net, "conv5", x, 1, act))
     net.head(x, "fc")
 
 

@@ -5,12 +5,15 @@ from rvcnn.ops import (
     Activation,
     Add,
     BatchNorm,
+    Concat,
     Conv2d,
     GlobalAvgPool,
     Linear,
     MaxPool,
     Op,
     ScaleChannels,
+    ShuffleChannels,
+    SliceChannels,
 )
 
 
@@ -93,6 +96,19 @@ class Builder:
     def sum(self, name, x, other):
         """Sum of two maps."""
         return self.add(name, Add(), x, other, channels=self.channels[x])
+
+    def slice(self, name, x, start, stop):
+        """Some of a map's channels."""
+        return self.add(name, SliceChannels(start, stop), x, channels=stop - start)
+
+    def concat(self, name, *inputs):
+        """Maps' channels one after another."""
+        counts = tuple(self.channels[x] for x in inputs)
+        return self.add(name, Concat(counts), *inputs, channels=sum(counts))
+
+    def shuffle(self, name, x, groups):
+        """Channels of so many groups by turns."""
+        return self.add(name, ShuffleChannels(groups), x, channels=self.channels[x])
 
     def squeeze_excite(self, name, x, squeezed, activation="relu", gate="hard_sigmoid"):
         """Every channel times a factor that follows from the means of all channels."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rvcnn.errors import WeightsError
 from rvcnn.graph import Graph
 
-from . import efficientnet, mobilenetv2, resnet
+from . import efficientnet, mobilenetv2, resnet, shufflenetv2
 from .mobilenetv3 import MobileNetConfig, mobilenetv3
 
 
@@ -79,6 +79,19 @@ SQUEEZE = {
     "squeeze": Setting("squeeze_first", {"before activation": True, "after activation": False})
 }
 
+SHUFFLENET = {
+    "activation": Setting("activation", shufflenetv2.ACTIVATIONS),
+    "conv5": Setting("conv5", {"true": True, "false": False}),
+    "shuffle": Setting("shuffle_first", {"before a block": True, "after a block": False}),
+}
+
+
+def _shufflenetv2(width):
+    build = functools.partial(shufflenetv2.shufflenetv2, width)
+    return Architecture(
+        f"shufflenetv2_x{width}", build, shufflenetv2.CLASSIFIER, settings=SHUFFLENET
+    )
+
 
 def _mobilenetv3(name, variant, minimalistic=False):
     def build(**options):
@@ -100,5 +113,6 @@ ARCHITECTURES = {
             Architecture(name, functools.partial(resnet.resnet, name), resnet.CLASSIFIER)
             for name in resnet.VARIANTS
         ),
+        *(_shufflenetv2(width) for width in shufflenetv2.WIDTHS),
     )
 }

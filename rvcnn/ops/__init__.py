@@ -1,6 +1,7 @@
 """Operators of the graph: shapes, reference and lowering of each in one place."""
 
 from .base import Op, Shape
+from .channels import Concat, Interleave, ShuffleChannels, SliceChannels
 from .conv import Conv2d, Linear
 from .elementwise import Activation, Add, BatchNorm, ScaleChannels
 from .pool import GlobalAvgPool, L2Normalize, MaxPool
@@ -16,9 +17,11 @@ __all__ = [
     "Activation",
     "Add",
     "BatchNorm",
+    "Concat",
     "Conv2d",
     "Dequantize",
     "GlobalAvgPool",
+    "Interleave",
     "L2Normalize",
     "Linear",
     "MaxPool",
@@ -29,4 +32,6 @@ __all__ = [
     "QuantizedScaleChannels",
     "ScaleChannels",
     "Shape",
+    "ShuffleChannels",
+    "SliceChannels",
 ]

@@ -26,7 +26,16 @@ def same_sides(shape: Shape, kernel, stride, dilation=(1, 1)) -> Sides:
 
 
 class Op(ABC):
-    """One kind of layer: a frozen dataclass of attributes with these methods."""
+    """One kind of layer: a frozen dataclass of attributes with these methods.
+
+    Attributes
+    ----------
+    is_view : bool
+        Whether its result lies in its input's memory: :meth:`view` says where, and a plan does
+        not run it.
+    """
+
+    is_view = False
 
     def parameters(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters."""
@@ -47,6 +56,10 @@ class Op(ABC):
     @abstractmethod
     def reference(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray) -> np.ndarray:
         """The result in plain NumPy, float64."""
+
+    def view(self, x: Map) -> Map:
+        """Where the result lies, if it is a view."""
+        raise NotImplementedError
 
     @abstractmethod
     def lower(

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from .layout import Layout
 from .mobilenetv3 import D_LI14, TIMM
+from .shufflenetv2 import MEGVII, MEGVII_STAGES
 
-LAYOUTS: tuple[Layout, ...] = (TIMM, D_LI14)
+LAYOUTS: tuple[Layout, ...] = (TIMM, D_LI14, MEGVII, MEGVII_STAGES)
 """Every layout but rvcnn's own, which is the one where none of these fits."""
 
 OWN = "torchvision"
