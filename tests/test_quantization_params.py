@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -27,6 +27,7 @@ def exact(x, params):
     return [min(max(round(Fraction(p) + zero), low), high) for p in products]
 
 
+@settings(deadline=None)
 @given(vectors, st.sampled_from(["symmetric", "asymmetric"]))
 def test_values_are_rounded_to_even_and_saturate(x, kind):
     largest = np.abs(x).max()
@@ -34,6 +35,7 @@ def test_values_are_rounded_to_even_and_saturate(x, kind):
     np.testing.assert_array_equal(quantize(x, params), exact(x, params))
 
 
+@settings(deadline=None)
 @given(vectors, st.sampled_from(["symmetric", "asymmetric"]))
 def test_a_round_trip_is_within_half_a_step_and_keeps_zero(x, kind):
     params = getattr(QuantParams, kind)(x.min(), x.max())
@@ -42,6 +44,13 @@ def test_a_round_trip_is_within_half_a_step_and_keeps_zero(x, kind):
     slack = 1e-6 * 255 * step + 1e-37  # of float32 products, at most 255 steps from 0
     assert np.abs(back.astype(np.float64) - x).max() <= step / 2 + slack
     assert params.round_trip(np.zeros(1))[0] == 0
+
+
+def test_any_shape():
+    params = QuantParams.asymmetric(-1.0, 1.0)
+    for shape in ((), (0,), (3,), (2, 0, 3), (1, 2, 3, 4)):
+        x = np.full(shape, 0.5)
+        assert quantize(x, params).shape == params.round_trip(x).shape == shape
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -1.0, 0.004, 3e-5, -7e8, 1e-40])
@@ -121,6 +130,7 @@ def test_quantize_is_what_the_kernel_computes():
 # --- weights ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(arrays(np.float32, (3, 2, 3, 3), elements=st.floats(-100, 100, width=32)))
 def test_weights_are_within_half_a_step_of_their_channel(weights):
     held = QuantizedTensor.from_weights_per_channel(weights)

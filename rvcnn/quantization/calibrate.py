@@ -1,6 +1,5 @@
 """From a float network and images to the same network in bytes."""
 
-
 import numpy as np
 
 from rvcnn.graph import INPUT

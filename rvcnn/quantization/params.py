@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rvcnn import kernels
 from rvcnn.errors import ShapeError, UsageError
 
 LEVELS = {np.dtype(np.uint8): (0, 255), np.dtype(np.int8): (-127, 127)}
@@ -121,9 +122,11 @@ def quantize(x, params: QuantParams):
 
     Notes
     -----
-    ``x / scale`` is computed as ``x * (1 / scale)`` in float32, as the kernels compute it.
+    ``x / scale`` is computed as ``x * (1 / scale)`` in float32.
     """
     x = _values(x, np.float32, params)
+    if params.dtype == np.uint8:
+        return kernels.quantize(x, params.scale, params.zero_point)
     low, high = LEVELS[params.dtype]
     zero = params.zero_point
     with np.errstate(over="ignore", invalid="ignore"):
@@ -147,6 +150,8 @@ def dequantize(q, params: QuantParams):
         float32.
     """
     q = _values(q, params.dtype, params)
+    if params.dtype == np.uint8:
+        return kernels.dequantize(q, params.scale, params.zero_point)
     return (q.astype(np.float32) - params.zero_point.astype(np.float32)) * params.scale
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from .calibrate import pixel_line
 from .quality import Quality, compare, top1
 
-SECONDS = 2.0
+SECONDS = 0.5
 """How long each network is timed, about."""
 
 
