@@ -51,6 +51,35 @@ def to_d_li14(tensors, name, squeeze="conv.5"):
     return {k: v[:, :, 0, 0] if ".fc." in k and v.ndim == 4 else v for k, v in renamed.items()}
 
 
+# Blocks of each stage of timm's MobileNetV2 and EfficientNet-B0.
+STAGES = {"mobilenetv2": (1, 2, 3, 4, 3, 3, 1), "efficientnet_b0": (1, 2, 2, 3, 3, 4, 1)}
+
+
+def to_timm_of_stages(tensors, name):
+    """Rename torchvision's tensors of a MobileNetV2 or an EfficientNet-B0 to timm's."""
+    squeeze, wide = name == "efficientnet_b0", name == "mobilenetv2"
+    places = [(s, p) for s, count in enumerate(STAGES[name]) for p in range(count)]
+    last = f"features.{18 if wide else 8}"
+    pairs = {"features.0.0": "conv_stem", "features.0.1": "bn1", "classifier.1": "classifier"}
+    pairs |= {f"{last}.0": "conv_head", f"{last}.1": "bn2"}
+    for i, (stage, position) in enumerate(places, 1):
+        here = f"features.{i}.conv" if wide else f"features.{stage + 1}.{position}.block"
+        there = f"blocks.{stage}.{position}"
+        layers = [("conv_pw", "bn1")] if stage else []
+        layers += [("conv_dw", f"bn{1 + (stage > 0)}")]
+        for j, (conv, norm) in enumerate(layers):
+            pairs |= {f"{here}.{j}.0": f"{there}.{conv}", f"{here}.{j}.1": f"{there}.{norm}"}
+        j = len(layers)
+        if squeeze:
+            pairs[f"{here}.{j}.fc1"] = f"{there}.se.conv_reduce"
+            pairs[f"{here}.{j}.fc2"] = f"{there}.se.conv_expand"
+            j += 1
+        conv, norm = ("conv_pwl", "bn3") if stage else ("conv_pw", "bn2")
+        ends = (f"{here}.{j}", f"{here}.{j + 1}") if wide else (f"{here}.{j}.0", f"{here}.{j}.1")
+        pairs |= {ends[0]: f"{there}.{conv}", ends[1]: f"{there}.{norm}"}
+    return _renamed(tensors, pairs)
+
+
 def to_megvii(tensors, numbered=True):
     """Rename torchvision's tensors of a ShuffleNetV2; blocks are counted through if `numbered`."""
     firsts = {"stage2": 0, "stage3": 4, "stage4": 12}

@@ -4,7 +4,7 @@ import checkpoints as c
 import numpy as np
 import pytest
 from graph_checks import random_tensors
-from layouts import to_d_li14, to_megvii, to_timm
+from layouts import to_d_li14, to_megvii, to_timm, to_timm_of_stages
 from reference_net import ReferenceNet
 
 from rvcnn.errors import WeightsError
@@ -153,3 +153,26 @@ def test_a_shufflenet_under_megviis_names(tmp_path, conv5, numbered):
     assert weights.metadata["shuffle"] == "before a block"
     assert weights.metadata["conv5"] == str(conv5).lower()
     assert "names are megvii's; translated to torchvision's" in weights.notes
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "efficientnet_b0"])
+def test_networks_of_stages_under_timms_names(tmp_path, name):
+    build = ARCHITECTURES[name].build
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, num_classes=4, embedding_dim=0))
+    renamed = to_timm_of_stages(tensors, name)
+    assert not renamed.keys() & tensors.keys()
+    (tmp_path / "w.pth").write_bytes(c.as_zip(renamed))
+    weights = load_weights(tmp_path / "w.pth")
+    assert weights.tensors.keys() == tensors.keys()
+    assert all(weights.tensors[k].tobytes() == v.tobytes() for k, v in tensors.items())
+    assert weights.metadata == {"architecture": name, "num_classes": "4"}
+    assert "names are timm's; translated to torchvision's" in weights.notes
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "shufflenetv2_x1_5"])
+def test_torchvisions_names_are_known_by_their_shapes(tmp_path, name):
+    build = ARCHITECTURES[name].build
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, num_classes=5, embedding_dim=0))
+    (tmp_path / "w.pth").write_bytes(c.as_zip(tensors))
+    weights = load_weights(tmp_path / "w.pth")
+    assert weights.metadata == {"architecture": name, "num_classes": "5"}

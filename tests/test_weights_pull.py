@@ -15,6 +15,7 @@ from loopback import Answer, serve
 
 from rvcnn.errors import DownloadError, UsageError
 from rvcnn.model import create_model
+from rvcnn.models import ARCHITECTURES
 from rvcnn.weights import fetch as fetching
 from rvcnn.weights import load_weights
 from rvcnn.weights import pull as pulling
@@ -303,5 +304,6 @@ def test_the_table():
     assert len({published.url for published in PUBLISHED.values()}) == len(PUBLISHED)
     for published in PUBLISHED.values():
         assert re.fullmatch(r"https://[a-z./0-9A-Z_-]+\.pth", published.url)
-        assert re.fullmatch("[0-9a-f]{8}", published.digest)
+        assert re.fullmatch("[0-9a-f]{8,10}", published.digest)
         assert published.preset in PRESETS and published.metadata["license"]
+        assert published.metadata["architecture"] in ARCHITECTURES

@@ -10,8 +10,16 @@ from typing import NamedTuple
 from .layout import Layout
 from .mobilenetv3 import D_LI14, TIMM
 from .shufflenetv2 import MEGVII, MEGVII_STAGES
+from .timm import TIMM_EFFICIENTNET_B0, TIMM_MOBILENETV2
 
-LAYOUTS: tuple[Layout, ...] = (TIMM, D_LI14, MEGVII, MEGVII_STAGES)
+LAYOUTS: tuple[Layout, ...] = (
+    TIMM,
+    TIMM_MOBILENETV2,
+    TIMM_EFFICIENTNET_B0,
+    D_LI14,
+    MEGVII,
+    MEGVII_STAGES,
+)
 """Every layout but rvcnn's own, which is the one where none of these fits."""
 
 OWN = "torchvision"
