@@ -12,6 +12,7 @@ from .errors import ImageError, UsageError
 from .images import Decoded, Preprocess, decode
 from .images.sources import max_bytes, open_stream
 from .model import create_model
+from .quantization import calibrate
 from .threads import available_cpus, ordered_map
 
 
@@ -29,14 +30,17 @@ class Embedder:
     weights : path-like, optional
         A safetensors file, or another that :func:`rvcnn.create_model` takes.
     precision : {"fp32", "int8"}
-        Arithmetic of the network; int8 needs weights that ``rvcnn quantize`` made, but for the
-        embedded model.
+        Arithmetic of the network; int8 needs weights that ``rvcnn quantize`` made, or
+        ``calibration``, but for the embedded model, which brings its own.
     workers : int
         Images in work at once; 0 for all the CPUs this process may use.
     normalize : bool
         Scale vectors to unit length.
     cache : int
         How many vectors of the images seen last are kept, by the images' content.
+    calibration : sequence, optional
+        For int8 from weights in float32: some hundred images, as :meth:`embed` takes them, of the
+        kind to be embedded.
     max_megapixels : float
         Larger images are refused before memory is taken.
 
@@ -63,6 +67,7 @@ class Embedder:
         workers=0,
         normalize=True,
         cache=0,
+        calibration=None,
         max_megapixels=200,
     ):
         self.model = model
@@ -71,6 +76,7 @@ class Embedder:
         self.workers = workers
         self.normalize = normalize
         self.cache = cache
+        self.calibration = calibration
         self.max_megapixels = max_megapixels
         self._reset()
 
@@ -237,7 +243,7 @@ class Embedder:
 
     def get_params(self, deep=True):
         """The constructor's arguments."""
-        names = ("model", "weights", "precision", "workers", "normalize", "cache")
+        names = ("model", "weights", "precision", "workers", "normalize", "cache", "calibration")
         return {name: getattr(self, name) for name in (*names, "max_megapixels")}
 
     def set_params(self, **params):
@@ -283,22 +289,34 @@ class _Network:
     """A network of rvcnn's own: uint8 pixels to a vector in one program."""
 
     def __init__(self, embedder):
+        calibrated = embedder.calibration is not None
         self._model = create_model(
             embedder.model,
             weights=embedder.weights,
             num_classes=0,
             normalize=embedder.normalize,
-            precision=embedder.precision,
+            precision="fp32" if calibrated else embedder.precision,
         )
+        self.preprocess = Preprocess.from_metadata(self._model.weights.metadata)
+        if calibrated:
+            self._model = self._calibrated(embedder)
         self.dim = self._model.dim
         self.name = self._model.architecture.name
         self.sha256 = self._model.weights.sha256
         self.notes = self._model.weights.notes
-        self.preprocess = Preprocess.from_metadata(self._model.weights.metadata)
         std = np.asarray(self.preprocess.std)
         line = (1 / (255 * std), -np.asarray(self.preprocess.mean) / std)
         size = (self.preprocess.crop, self.preprocess.crop)
         self._plan = self._model.plan(size, tuple(v.astype(np.float32) for v in line))
+
+    def _calibrated(self, embedder):
+        if embedder.precision != "int8":
+            raise UsageError(f"calibration is for precision='int8', not {embedder.precision!r}")
+        limits = {"min_side": self.preprocess.resize, "max_megapixels": embedder.max_megapixels}
+        images = [self.pixels(decode(image, **limits)) for image in embedder.calibration]
+        if not images:
+            raise UsageError("calibration needs images; there are none")
+        return self._model.quantised(calibrate(self._model, np.stack(images)))
 
     def kernels(self):
         return self._plan.kernels()

@@ -14,7 +14,7 @@ from .models import ARCHITECTURES, Architecture, MobileNetConfig, mobilenetv3
 from .ops import GlobalAvgPool, L2Normalize
 from .passes import optimise, quantise
 from .plan import Plan
-from .quantization.file import restore
+from .quantization.file import digest, restore
 from .team import team_of
 from .threads import available_cpus
 from .weights import Weights, load_weights, random_weights, save_weights
@@ -298,7 +298,8 @@ class Model:
         -------
         Model
         """
-        parts = self.architecture, self.graph, self._layers, self.weights, self.threads
+        weights = replace(self.weights, sha256=digest(quantization))
+        parts = self.architecture, self.graph, self._layers, weights, self.threads
         return Model(*parts, quantization)
 
     def save_weights(self, path):

@@ -397,6 +397,7 @@ DEFAULTS = dict(
     workers=0,
     normalize=True,
     cache=0,
+    calibration=None,
     max_megapixels=200,
 )
 

@@ -127,3 +127,26 @@ def test_auto_is_of_the_embedded_model(photos):
     result = run("embed", photos, "--precision", "auto", "--weights", "other.safetensors")
     assert result.exit_code == 2
     assert "rvcnn quantize" in result.stderr
+
+
+def test_an_embedder_calibrates_on_images(photos):
+    paths = sorted(photos.glob("*.png"))
+    file = create_model().weights.source
+    calibrated = Embedder(weights=file, precision="int8", calibration=paths[:8])
+    exact = Embedder().embed(paths)
+    held = calibrated.embed(paths)
+    assert (np.einsum("nd,nd->n", exact, held) > 0.95).all()
+    assert (exact != held).any(1).all()
+    again = Embedder(weights=file, precision="int8", calibration=paths[:8])
+    assert again.weights_sha256 == calibrated.weights_sha256
+    others = Embedder(weights=file, precision="int8", calibration=paths[:7])
+    assert len({calibrated.weights_sha256, others.weights_sha256, Embedder().weights_sha256}) == 3
+
+
+@pytest.mark.parametrize(
+    ("precision", "calibration", "said"),
+    [("fp32", ["a.png"], "precision='int8'"), ("int8", [], "there are none")],
+)
+def test_a_calibration_that_cannot_be(precision, calibration, said):
+    with pytest.raises(UsageError, match=said):
+        Embedder(precision=precision, calibration=calibration).embed([])

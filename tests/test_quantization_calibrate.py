@@ -318,3 +318,25 @@ def test_a_quantisation_of_another_network_is_refused(model, quantization):
     unbiased = Quantization(quantization.weights, {}, quantization.activations, frozenset())
     with pytest.raises(WeightsError, match="missing"):
         unbiased.bind(graph)
+
+
+def test_dead_channels_keep_their_biases():
+    """Batch normalisation leaves channels of tiny weights, or of none, and a bias that is not."""
+    nodes = []
+    for node in network().nodes:
+        params = dict(node.params)
+        if "weight" in params:
+            weight = params["weight"].copy()
+            weight[0], weight[1] = 0, weight[1] * 1e-12
+            params["weight"] = weight
+        if "bias" in params:
+            params["bias"] = params["bias"] + np.float32(0.25)
+        nodes.append(replace(node, params=params))
+    graph = replace(network(), nodes=tuple(nodes))
+    dead = SimpleNamespace(_layers=graph, weights=SimpleNamespace(metadata=SETTINGS, source="test"))
+    images = photographs()
+    held = quantise(graph, calibrate(dead, images, correct_bias=False))
+    line = tuple(v.astype(np.float32) for v in (1 / (255 * STD), -MEAN / STD))
+    exact, rounded = (Plan(g, images.shape[1:], line).run(images[0])[0] for g in (graph, held))
+    scale = np.abs(exact).max()
+    assert np.abs(exact - rounded)[..., :2].max() < 0.01 * scale

@@ -1,9 +1,12 @@
 """From a float network and images to the same network in bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from rvcnn.graph import INPUT
 from rvcnn.images import Preprocess
+from rvcnn.kernels import SMALLEST_GATE_STEP
 from rvcnn.passes import optimise
 
 from .bias import bias_of, correct, watched
@@ -14,6 +17,9 @@ from .params import QuantParams
 from .recipe import Quantization, is_depthwise
 from .record import Recorder
 from .tensor import QuantizedTensor
+
+LARGEST_START = 2**22
+"""Steps of a layer's sums that a bias comes to at the most."""
 
 
 def calibrate(
@@ -57,11 +63,14 @@ def calibrate(
     recorder = Recorder(graph, images, line, progress)
     nodes, held = byte_nodes(graph), byte_maps(graph)
     values = recorder.histograms(list(held))
-    activations = {}
+    activations, gated = {}, _hard_swishes(graph)
     for name, how in held.items():
         readers = [n for n in nodes.values() if n.inputs[0] == name]
         weights = [n.params["weight"] for n in readers if not how.per_channel]
-        activations[name] = choose(choice, values[name], weights)
+        params = choose(choice, values[name], weights)
+        if name in gated:
+            params = replace(params, scale=np.maximum(params.scale, SMALLEST_GATE_STEP))
+        activations[name] = params
     if reads_pixels(graph) and (pixels := _pixels(line)):
         activations[INPUT] = pixels
     weights = {n.name: _rounded(n, activations, ties) for n in nodes.values()}
@@ -90,9 +99,16 @@ def _pixels(line):
     return QuantParams(scale, zero) if ((zero >= 0) & (zero <= 255)).all() else None
 
 
+def _hard_swishes(graph):
+    """Nodes whose results the kernels compute in steps that have a least size."""
+    return {n.name for n in graph.nodes if getattr(n.op, "activation", "") == "hard_swish"}
+
+
 def _rounded(node, activations, ties):
-    weight = node.params["weight"]
-    source = activations.get(node.inputs[0])
-    if source is not None and source.per_channel and not is_depthwise(node.op):
-        weight = folded(weight, source.scale)
-    return QuantizedTensor.from_weights_per_channel(weight, ties)
+    weight, least = node.params["weight"], 0.0
+    if (source := activations.get(node.inputs[0])) is not None:
+        scale = source.scale
+        if source.per_channel and not is_depthwise(node.op):
+            weight, scale = folded(weight, scale), 1.0
+        least = np.abs(bias_of(node)) / (scale * LARGEST_START)
+    return QuantizedTensor.from_weights_per_channel(weight, ties, least)

@@ -6,6 +6,7 @@ the pixels); for each other node its float parameters, ``NAME.PARAMETER``. Names
 graph's. The metadata has ``precision`` "int8" and ``float_maps``, names with commas between.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -63,6 +64,17 @@ def to_tensors(quantization: Quantization, graph: Graph) -> tuple[dict, dict]:
         if node.name not in quantization.weights:
             tensors |= {f"{node.name}.{key}": value for key, value in node.params.items()}
     return tensors, {**INT8, "float_maps": ",".join(sorted(quantization.float_maps))}
+
+
+def digest(quantization: Quantization) -> str:
+    """Hexadecimal sha256 of all that a quantisation decides."""
+    tensors, metadata = to_tensors(quantization, Graph((), ()))
+    found = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def save(path, model, quantization: Quantization) -> None:

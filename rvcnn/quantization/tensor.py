@@ -1,6 +1,6 @@
 """Weights held as int8, with a scale for each output channel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class QuantizedTensor:
         QuantParams(self.scale, np.int32(0), np.int8)
 
     @classmethod
-    def from_weights_per_channel(cls, weights, ties="even"):
+    def from_weights_per_channel(cls, weights, ties="even", least=0.0):
         """Round weights; the largest of each output channel becomes 127 or -127.
 
         Parameters
@@ -41,12 +41,17 @@ class QuantizedTensor:
             (N, ...) float, finite.
         ties : {"even", "pi"}
             Where halves go: to even, or up and down by the binary digits of pi.
+        least : float or (N,) array_like
+            Least scales: for output channels of tiny weights or none, beside which a bias is large.
         """
         weights = np.asarray(weights, np.float32)
         if weights.ndim < 1 or weights.size == 0:
             raise ShapeError(f"weights of {weights.shape} have no output channels")
         rows = weights.reshape(len(weights), -1)
         params = QuantParams.symmetric(rows.min(1), rows.max(1))
+        least = np.broadcast_to(np.float32(least), params.scale.shape)
+        scale = np.where(rows.any(1), np.maximum(params.scale, least), least)
+        params = replace(params, scale=np.where(scale > 0, scale, 1))
         return cls(_round(rows, params, ties).reshape(weights.shape), params.scale)
 
     def dequantize(self):
