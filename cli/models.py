@@ -6,15 +6,40 @@ from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.output import write_json, write_text
 
+_LINE = "{:<30}  {:>10}  {:>13}  {:>5}  {}"
+
 
 @click.command("models", cls=Command, example="rvcnn models")
 @options.json
 def command(as_json: bool) -> None:
-    """List the architectures that -m/--model takes."""
-    from rvcnn import list_models
+    """List the architectures that -m/--model takes.
 
-    names = list_models()
+    Below each stand the published weights that `rvcnn weights pull` knows. Parameters and
+    multiply-adds are those of the network with 1000 classes. Embeddings are the layers that one is
+    usually taken from, with the values it has.
+    """
+    from rvcnn import list_models
+    from rvcnn.models.facts import facts
+
+    weights = _published()
+    models = [facts(name)._asdict() | {"weights": weights.get(name, [])} for name in list_models()]
     if as_json:
-        write_json(*({"model": name} for name in names))
-    else:
-        write_text(*names)
+        write_json(*models)
+        return
+    write_text(_LINE.format("model", "parameters", "multiply-adds", "input", "embeddings"))
+    for model in models:
+        values = [f"{model[key]:,}" for key in ("parameters", "multiply_adds")]
+        layers = ", ".join(f"{layer} {size}" for layer, size in model["embeddings"].items())
+        write_text(_LINE.format(model["model"], *values, model["input_size"], layers))
+        write_text(*(f"  {file['name']}  {file['license']}" for file in model["weights"]))
+
+
+def _published() -> dict[str, list[dict[str, str]]]:
+    """Return what `rvcnn weights pull` takes, with licence and source, by architecture."""
+    from rvcnn.weights.published import PUBLISHED
+
+    found = {}
+    for name, file in PUBLISHED.items():
+        facts = {"name": name, "license": file.metadata["license"], "source": file.url}
+        found.setdefault(file.metadata["architecture"], []).append(facts)
+    return found

@@ -10,6 +10,9 @@ class BackboneType(enum.Enum):
 
     MobileNetV3Small = "mobilenetv3_small"
     MobileNetV3Large = "mobilenetv3_large"
+    ShuffleNetV2_0_5 = "shufflenetv2_x0_5"
+    ShuffleNetV2_1_0 = "shufflenetv2_x1_0"
+    EfficientNetB0 = "efficientnet_b0"
 
 
 def create_backbone(backbone_type: BackboneType, weights_path=None):

@@ -11,6 +11,7 @@ import pytest
 from cli_checks import picture, posix, run, run_child, run_ok
 
 import rvcnn
+from rvcnn.weights.published import PUBLISHED
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -197,6 +198,25 @@ def test_compare_errors_are_2_as_greps(photos, bad):
 
 
 def test_models_are_those_of_the_library():
-    assert run_ok("models").split() == rvcnn.list_models()
-    lines = run_ok("models", "--json").splitlines()
-    assert [json.loads(line)["model"] for line in lines] == rvcnn.list_models()
+    head, *lines = run_ok("models").splitlines()
+    assert head.split() == ["model", "parameters", "multiply-adds", "input", "embeddings"]
+    assert [line.split()[0] for line in lines if line[0] != " "] == rvcnn.list_models()
+    models = [json.loads(line) for line in run_ok("models", "--json").splitlines()]
+    assert [model["model"] for model in models] == rvcnn.list_models()
+    weights = [file["name"] for model in models for file in model["weights"]]
+    assert sorted(weights) == sorted(PUBLISHED)
+    assert [line.split()[0] for line in lines if line[0] == " "] == weights
+
+
+def test_what_is_said_of_a_model():
+    small = json.loads(run_ok("models", "--json").splitlines()[0])
+    (torchvisions,) = (f for f in small.pop("weights") if "torchvision" in f["name"])
+    assert small == {
+        "model": "mobilenetv3_small",
+        "parameters": 2_542_856,
+        "multiply_adds": 56_510_400,
+        "input_size": 224,
+        "embeddings": {"pooled": 576, "pre_logits": 1024},
+    }
+    assert torchvisions["license"].startswith("BSD-3-Clause")
+    assert torchvisions["source"].endswith("/mobilenet_v3_small-047dcff4.pth")

@@ -199,6 +199,20 @@ def test_normalise_takes_batches_and_read_only_pixels():
     assert (got[1] == Preprocess().normalise(pixels[1])).all()
 
 
+def test_channels_in_opencvs_order():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    for interpolation in ("bilinear", "bicubic"):
+        options = dict(resize=32, crop=24, interpolation=interpolation)
+        rgb, bgr = (Preprocess(**options, channel_order=o).pixels(image) for o in ("rgb", "bgr"))
+        assert bgr.flags.c_contiguous and (rgb != bgr).any()
+        np.testing.assert_array_equal(bgr, rgb[:, :, ::-1])
+    pre = Preprocess.from_metadata({**METADATA, "channel_order": "bgr"})
+    assert pre.channel_order == "bgr"
+    assert Preprocess.from_metadata(pre.to_metadata()) == pre
+    with pytest.raises(WeightsError, match="channel_order 'brg': choose one of rgb, bgr"):
+        Preprocess.from_metadata({**METADATA, "channel_order": "brg"})
+
+
 def test_metadata_there_and_back():
     pre = Preprocess.from_metadata(METADATA)
     assert pre == Preprocess(256, 224, "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

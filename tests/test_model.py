@@ -230,6 +230,13 @@ def test_the_seeds_names_for_networks():
         rvcnn.create_backbone(rvcnn.BackboneType.MobileNetV3Large)
 
 
+@pytest.mark.parametrize("kind", list(rvcnn.BackboneType)[1:])
+def test_every_backbone_is_a_model_that_needs_weights(kind):
+    assert kind.value in rvcnn.list_models()
+    with pytest.raises(UsageError, match=f"{kind.value} needs weights"):
+        rvcnn.create_backbone(kind)
+
+
 def test_a_backbone_from_a_file(both_heads):
     kind = rvcnn.BackboneType.MobileNetV3Small
     assert rvcnn.create_backbone(kind, both_heads).dim == 576

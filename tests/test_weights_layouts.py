@@ -11,6 +11,7 @@ from rvcnn.errors import WeightsError
 from rvcnn.model import create_model
 from rvcnn.models import ARCHITECTURES, MobileNetConfig, mobilenetv3
 from rvcnn.weights import load_weights
+from rvcnn.weights.convert import import_weights
 
 NAMES = ("mobilenetv3_small", "mobilenetv3_large")
 SETTINGS = {"padding": "symmetric", "bn_eps": "0.001", "mean": "0,0,0", "std": "1,1,1"}
@@ -176,3 +177,22 @@ def test_torchvisions_names_are_known_by_their_shapes(tmp_path, name):
     (tmp_path / "w.pth").write_bytes(c.as_zip(tensors))
     weights = load_weights(tmp_path / "w.pth")
     assert weights.metadata == {"architecture": name, "num_classes": "5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("mobilenetv3_small", {"bn_eps": "0.001", "interpolation": "bilinear"}),
+        ("mobilenetv2", {"bn_eps": "1e-05", "interpolation": "bilinear"}),
+        ("efficientnet_b0", {"bn_eps": "1e-05", "interpolation": "bicubic"}),
+    ],
+)
+def test_torchvisions_way_to_run_each_network(tmp_path, name, facts):
+    build = ARCHITECTURES[name].build
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, num_classes=2, embedding_dim=0))
+    (tmp_path / "w.pth").write_bytes(c.as_zip(tensors))
+    target = tmp_path / "w.safetensors"
+    weights = import_weights(tmp_path / "w.pth", target, preset="torchvision")
+    assert facts.items() <= weights.metadata.items()
+    chosen = import_weights(tmp_path / "w.pth", target, preset="torchvision", bn_eps="0.5")
+    assert chosen.metadata["bn_eps"] == "0.5"

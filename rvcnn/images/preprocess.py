@@ -19,6 +19,8 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+RGB, BGR = "rgb", "bgr"
+
 # Half of each filter's width, in output pixels where the image shrinks, in its own where it grows.
 _SUPPORT = {"nearest": 1, "bilinear": 1, "bicubic": 2, "lanczos": 3}
 
@@ -43,7 +45,9 @@ class Preprocess:
     interpolation : str
         "nearest", "bilinear", "bicubic" or "lanczos", antialiased as ``PIL.Image.resize`` is.
     mean, std : tuple of float
-        Of red, green and blue, for values from 0 to 1.
+        Of each channel, for values from 0 to 1.
+    channel_order : str
+        "rgb", or "bgr" for networks of OpenCV's users.
     """
 
     resize: int = 256
@@ -51,12 +55,15 @@ class Preprocess:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    channel_order: str = RGB
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
             raise UsageError(
                 f"interpolation {self.interpolation!r}: choose one of {', '.join(INTERPOLATIONS)}"
             )
+        if self.channel_order not in (RGB, BGR):
+            raise UsageError(f"channel_order {self.channel_order!r}: choose one of {RGB}, {BGR}")
         if not 1 <= self.crop <= self.resize:
             raise UsageError(f"crop {self.crop} must be from 1 to resize, {self.resize}")
         for name in ("mean", "std"):
@@ -74,7 +81,7 @@ class Preprocess:
         ----------
         metadata : mapping of str to str
             With the keys ``resize, crop, interpolation, mean, std``; the last two are three numbers
-            with commas between.
+            with commas between. ``channel_order`` may be left out where it is rgb.
         **overrides
             Values of the class's attributes that win over the metadata; None means not given.
 
@@ -83,7 +90,8 @@ class Preprocess:
         rvcnn.errors.WeightsError
             Naming the key that is missing, or that cannot be understood.
         """
-        values = {key: value for key, value in overrides.items() if value is not None}
+        values = {"channel_order": metadata.get("channel_order", RGB)}
+        values |= {key: value for key, value in overrides.items() if value is not None}
         for name, parse in _PARSE.items():
             if name in values:
                 continue
@@ -103,7 +111,10 @@ class Preprocess:
 
     def to_metadata(self) -> dict[str, str]:
         """Return what ``from_metadata`` reads back to an equal object."""
-        return {f.name: _text(getattr(self, f.name)) for f in fields(self)}
+        metadata = {f.name: _text(getattr(self, f.name)) for f in fields(self)}
+        if self.channel_order == RGB:
+            del metadata["channel_order"]
+        return metadata
 
     def pixels(self, image: Image.Image, size: tuple[int, int] | None = None) -> np.ndarray:
         """Resize the shorter side, crop the centre: only the crop's window is computed.
@@ -120,8 +131,12 @@ class Preprocess:
         Returns
         -------
         numpy.ndarray
-            (crop, crop, 3) uint8, C-contiguous.
+            (crop, crop, 3) uint8, C-contiguous, in the network's order of channels.
         """
+        pixels = self._resized(image, size)
+        return pixels if self.channel_order == RGB else np.ascontiguousarray(pixels[..., ::-1])
+
+    def _resized(self, image: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
         box = self._window(size or image.size, image.size)
         if self.interpolation == "bilinear":
             from rvcnn.kernels.resize import resize

@@ -25,7 +25,7 @@ _IMAGENET = {
 
 PRESETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "torchvision": {"padding": "symmetric", "bn_eps": "0.001", **_IMAGENET},
+        "torchvision": {"padding": "symmetric", "bn_eps": "1e-05", **_IMAGENET},
         "timm": {
             "padding": "symmetric",
             "bn_eps": "1e-05",
@@ -42,7 +42,16 @@ PRESETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "d-li14": {"padding": "symmetric", "bn_eps": "1e-05", **_IMAGENET},
     }
 )
-"""How the MobileNetV3 of other projects are run, which their files do not say."""
+"""How other projects' networks are run, which their files do not say."""
+
+EXCEPTIONS: Mapping[tuple[str, str], Mapping[str, str]] = MappingProxyType(
+    {
+        ("torchvision", "mobilenetv3_small"): {"bn_eps": "0.001"},
+        ("torchvision", "mobilenetv3_large"): {"bn_eps": "0.001"},
+        ("torchvision", "efficientnet_b0"): {"interpolation": "bicubic"},
+    }
+)
+"""Where a preset differs for an architecture."""
 
 REQUIRED = (
     "architecture",
@@ -62,6 +71,10 @@ OPTIONAL = (
     "embedding_dim",
     "normalize",
     "squeeze",
+    "activation",
+    "conv5",
+    "shuffle",
+    "channel_order",
     "license",
     "source",
     "source_sha256",
@@ -106,9 +119,11 @@ def import_weights(path, target, *, preset=None, entry=None, **metadata) -> Weig
     _check_target(target)
     weights = load_weights(path, entry)
     given = {key: str(value) for key, value in metadata.items() if value is not None}
+    architecture = {**weights.metadata, **given}.get("architecture")
     complete = {
         **_embedding(weights),
         **PRESETS.get(preset, {}),
+        **EXCEPTIONS.get((preset, architecture), {}),
         **weights.metadata,
         **given,
         "key_layout": OWN,

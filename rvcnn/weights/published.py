@@ -50,9 +50,6 @@ def _timm(architecture, file, preset="timm", **metadata):
     return Published(_TIMM + file, preset, facts | metadata)
 
 
-_OWN_EPSILON = {"bn_eps": "1e-05"}
-"""PyTorch's default, which torchvision's networks have but for its MobileNetV3."""
-
 _FROM_TORCHVISION = {
     "mobilenet_v3_small.IMAGENET1K_V1": _torchvision(
         "mobilenetv3_small", "mobilenet_v3_small-047dcff4.pth"
@@ -63,34 +60,28 @@ _FROM_TORCHVISION = {
     "mobilenet_v3_large.IMAGENET1K_V2": _torchvision(
         "mobilenetv3_large", "mobilenet_v3_large-5c1a4163.pth", resize="232"
     ),
-    "mobilenet_v2.IMAGENET1K_V1": _torchvision(
-        "mobilenetv2", "mobilenet_v2-b0353104.pth", **_OWN_EPSILON
-    ),
+    "mobilenet_v2.IMAGENET1K_V1": _torchvision("mobilenetv2", "mobilenet_v2-b0353104.pth"),
     "mobilenet_v2.IMAGENET1K_V2": _torchvision(
-        "mobilenetv2", "mobilenet_v2-7ebf99e0.pth", resize="232", **_OWN_EPSILON
+        "mobilenetv2", "mobilenet_v2-7ebf99e0.pth", resize="232"
     ),
     "efficientnet_b0.IMAGENET1K_V1": _torchvision(
         "efficientnet_b0",
         "efficientnet_b0_rwightman-7f5810bc.pth",
-        interpolation="bicubic",
-        **_OWN_EPSILON,
     ),
-    "resnet18.IMAGENET1K_V1": _torchvision("resnet18", "resnet18-f37072fd.pth", **_OWN_EPSILON),
-    "resnet50.IMAGENET1K_V1": _torchvision("resnet50", "resnet50-0676ba61.pth", **_OWN_EPSILON),
-    "resnet50.IMAGENET1K_V2": _torchvision(
-        "resnet50", "resnet50-11ad3fa6.pth", resize="232", **_OWN_EPSILON
-    ),
+    "resnet18.IMAGENET1K_V1": _torchvision("resnet18", "resnet18-f37072fd.pth"),
+    "resnet50.IMAGENET1K_V1": _torchvision("resnet50", "resnet50-0676ba61.pth"),
+    "resnet50.IMAGENET1K_V2": _torchvision("resnet50", "resnet50-11ad3fa6.pth", resize="232"),
     "shufflenet_v2_x0_5.IMAGENET1K_V1": _torchvision(
-        "shufflenetv2_x0_5", "shufflenetv2_x0.5-f707e7126e.pth", **_OWN_EPSILON
+        "shufflenetv2_x0_5", "shufflenetv2_x0.5-f707e7126e.pth"
     ),
     "shufflenet_v2_x1_0.IMAGENET1K_V1": _torchvision(
-        "shufflenetv2_x1_0", "shufflenetv2_x1-5666bf0f80.pth", **_OWN_EPSILON
+        "shufflenetv2_x1_0", "shufflenetv2_x1-5666bf0f80.pth"
     ),
     "shufflenet_v2_x1_5.IMAGENET1K_V1": _torchvision(
-        "shufflenetv2_x1_5", "shufflenetv2_x1_5-3c479a10.pth", resize="232", **_OWN_EPSILON
+        "shufflenetv2_x1_5", "shufflenetv2_x1_5-3c479a10.pth", resize="232"
     ),
     "shufflenet_v2_x2_0.IMAGENET1K_V1": _torchvision(
-        "shufflenetv2_x2_0", "shufflenetv2_x2_0-8be3c8ee.pth", resize="232", **_OWN_EPSILON
+        "shufflenetv2_x2_0", "shufflenetv2_x2_0-8be3c8ee.pth", resize="232"
     ),
 }
 
