@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from rvcnn.graph import INPUT, Graph, Node, Stored
-from rvcnn.kernels import FUSED_U8, SMALLEST_GATE_STEP
+from rvcnn.kernels import FUSED_U8
 from rvcnn.ops import (
     Activation,
     Add,
@@ -19,6 +19,7 @@ from rvcnn.ops import (
     QuantizedScaleChannels,
     ScaleChannels,
 )
+from rvcnn.ops.quantized import READS, STORES
 
 
 def quantise(graph: Graph, quantization) -> Graph:
@@ -48,7 +49,7 @@ class _Rewrite:
             for name, p in quantization.activations.items()
             if name == INPUT
         }
-        self._copies = {}
+        self._copies = set()
 
     def add(self, node):
         """Append what computes a node of the float graph."""
@@ -118,32 +119,24 @@ class _Rewrite:
 
     def _copy(self, name, copy, op, params):
         if copy not in self._copies:
-            self._copies[copy] = True
+            self._copies.add(copy)
             self.nodes.append(Node(copy, op, (name,), params(copy)))
         return copy
 
     def _reads(self, name):
-        scale, zero = self.stored[name]
-        return {"in_scale": np.atleast_1d(scale), "in_zero": np.atleast_1d(zero)}
+        return dict(zip(READS, map(np.atleast_1d, self.stored[name]), strict=True))
 
     def _store(self, node):
-        gated = getattr(node.op, "activation", "identity") == "hard_swish"
-        return self._store_as(node.name, node.name, SMALLEST_GATE_STEP if gated else 0.0)
+        return self._store_as(node.name, node.name)
 
-    def _store_as(self, name, params, least=0.0):
+    def _store_as(self, name, params):
         given = self.given.activations[params]
-        stored = Stored(np.maximum(given.scale, least), given.zero_point)
-        self.stored[name] = stored
-        return {"out_scale": np.atleast_1d(stored.scale), "out_zero": np.atleast_1d(stored.zero)}
+        self.stored[name] = Stored(given.scale, given.zero_point)
+        return dict(zip(STORES, map(np.atleast_1d, self.stored[name]), strict=True))
 
     def _float_params(self, node):
-        weights = self.given.weights[node.name].dequantize()
-        shape = node.op.parameters()["weight"]
-        return {
-            **node.params,
-            "weight": weights.reshape(shape),
-            "bias": self.given.biases[node.name],
-        }
+        weight, bias = self.given.float_weight(node), self.given.biases[node.name]
+        return {**node.params, "weight": weight, "bias": bias}
 
 
 def _as_convolution(op):

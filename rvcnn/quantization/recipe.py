@@ -7,6 +7,7 @@ import numpy as np
 
 from rvcnn.errors import WeightsError
 from rvcnn.graph import INPUT, Graph
+from rvcnn.kernels import SMALLEST_GATE_STEP
 
 from .params import QuantParams
 from .tensor import QuantizedTensor
@@ -70,6 +71,12 @@ class Quantization:
             raise WeightsError(f"the network has no layers {', '.join(unknown)}")
         if missing := sorted(set(self.weights) ^ set(self.biases)):
             raise WeightsError(f"weights or biases of {', '.join(missing)} are missing")
+        for node in graph.nodes:
+            params = self.activations.get(node.name)
+            gated = getattr(node.op, "activation", "") == "hard_swish"
+            if gated and params and np.min(params.scale) < SMALLEST_GATE_STEP:
+                least = np.min(params.scale)
+                raise WeightsError(f"{node.name} is held in steps of {least:.3g}, too small to run")
         for name, tensor in self.weights.items():
             wanted = shapes[name].get("weight")
             given, bias = tensor.values.shape, self.biases[name].shape
