@@ -123,6 +123,7 @@ def create_model(
     _check_precision(file, precision)
     architecture = _architecture(file, name)
     if isinstance(name, MobileNetConfig):
+        file = replace(file, metadata={**file.metadata, **name.metadata()})
         padding = name.padding if padding is None else padding
         bn_eps = name.bn_eps if bn_eps is None else bn_eps
     file = _as_asked(file, architecture, num_classes, padding, bn_eps, normalize)
@@ -155,7 +156,8 @@ def _check_precision(file, precision):
 def _untrained(name, num_classes):
     if isinstance(name, MobileNetConfig):
         head = "embed" if name.embedding_dim else "pooled"
-        return UNTRAINED | {"num_classes": str(name.num_classes), "embedding": head}
+        facts = {"num_classes": str(name.num_classes), "embedding_dim": str(name.embedding_dim)}
+        return UNTRAINED | facts | {"embedding": head}
     return UNTRAINED | {"num_classes": str(num_classes or 0)}
 
 

@@ -72,6 +72,14 @@ def test_a_network_of_another_width_runs(width):
     assert_within(model(x), want.reshape(1, 64), 1e-4 * np.abs(want).max())
 
 
+def test_a_network_of_another_width_is_saved_as_what_it_is(tmp_path):
+    model = create_model(MobileNetConfig("small", 0.5, embedding_dim=24), weights="random")
+    model.save_weights(tmp_path / "w.safetensors")
+    again = create_model(weights=tmp_path / "w.safetensors")
+    assert again.weights.metadata["width"] == "0.5"
+    assert again.graph.parameters() == model.graph.parameters()
+
+
 def test_without_squeeze_excite():
     with_se, without = (mobilenetv3(MobileNetConfig(use_se=use)) for use in (True, False))
     assert any(".fc1." in key for key in with_se.parameters())

@@ -92,6 +92,8 @@ def test_the_tables_serve_every_width(tmp_path, width):
             assert {k: v.shape for k, v in weights.tensors.items()} == {
                 k: v.shape for k, v in tensors.items()
             }
+            assert weights.metadata["architecture"] == name
+            assert weights.metadata["width"] == str(width)
 
 
 @pytest.mark.parametrize("layout", ["timm", "d-li14"])
@@ -196,3 +198,13 @@ def test_torchvisions_way_to_run_each_network(tmp_path, name, facts):
     assert facts.items() <= weights.metadata.items()
     chosen = import_weights(tmp_path / "w.pth", target, preset="torchvision", bn_eps="0.5")
     assert chosen.metadata["bn_eps"] == "0.5"
+
+
+def test_what_shapes_tell_of_a_shufflenet_without_its_last_convolution(tmp_path):
+    build = ARCHITECTURES["shufflenetv2_x1_0"].build
+    heads = dict(num_classes=0, embedding_dim=0)
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, conv5=False, **heads))
+    (tmp_path / "w.pth").write_bytes(c.as_zip(tensors))
+    weights = load_weights(tmp_path / "w.pth")
+    facts = {"architecture": "shufflenetv2_x1_0", "num_classes": "0", "conv5": "false"}
+    assert weights.metadata == facts

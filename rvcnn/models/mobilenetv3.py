@@ -120,6 +120,15 @@ class MobileNetConfig:
         if min(self.embedding_dim, self.num_classes) < 0:
             raise UsageError("embedding_dim and num_classes cannot be negative")
 
+    def metadata(self):
+        """What a weights file says of this network besides its architecture."""
+        facts = {}
+        if self.width_multiplier != 1:
+            facts["width"] = str(float(self.width_multiplier))
+        if self.squeeze_first:
+            facts["squeeze"] = "before activation"
+        return facts
+
     @property
     def architecture(self):
         """Name of the network among the architectures, which are of width 1."""

@@ -1,7 +1,8 @@
 """Architectures by name."""
 
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,10 +22,14 @@ class Setting(NamedTuple):
         Of ``Architecture.build``.
     values : mapping of str to object
         The option's value by the metadata's.
+    usual : str
+        The metadata's value where it says nothing, of a setting that shapes of tensors tell; empty
+        for others.
     """
 
     option: str
     values: Mapping[str, Any]
+    usual: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,27 @@ class Architecture:
             options[setting.option] = setting.values[metadata[key]]
         return options
 
+    def variants(self) -> Iterator[dict[str, str]]:
+        """Metadata of the networks of this name that shapes of tensors tell from each other."""
+        telling = {key: setting for key, setting in self.settings.items() if setting.usual}
+        for values in itertools.product(*(setting.values for setting in telling.values())):
+            pairs = zip(telling, values, strict=True)
+            yield {key: value for key, value in pairs if value != telling[key].usual}
+
 
 SQUEEZE = {
     "squeeze": Setting("squeeze_first", {"before activation": True, "after activation": False})
 }
 
+WIDTH = {
+    "width": Setting(
+        "width_multiplier", {str(w): w for w in (0.35, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)}, "1.0"
+    )
+}
+
 SHUFFLENET = {
     "activation": Setting("activation", shufflenetv2.ACTIVATIONS),
-    "conv5": Setting("conv5", {"true": True, "false": False}),
+    "conv5": Setting("conv5", {"true": True, "false": False}, "true"),
     "shuffle": Setting("shuffle_first", {"before a block": True, "after a block": False}),
 }
 
@@ -97,7 +115,8 @@ def _mobilenetv3(name, variant, minimalistic=False):
     def build(**options):
         return mobilenetv3(MobileNetConfig(variant, minimalistic=minimalistic, **options))
 
-    return Architecture(name, build, "classifier.3", settings={} if minimalistic else SQUEEZE)
+    settings = WIDTH if minimalistic else WIDTH | SQUEEZE
+    return Architecture(name, build, "classifier.3", settings=settings)
 
 
 ARCHITECTURES = {

@@ -71,6 +71,7 @@ OPTIONAL = (
     "embedding_dim",
     "normalize",
     "squeeze",
+    "width",
     "activation",
     "conv5",
     "shuffle",

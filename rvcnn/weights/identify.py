@@ -20,9 +20,11 @@ def identify(shapes: Shapes, metadata: Mapping[str, str]) -> tuple[dict[str, str
 
     stated = metadata.get("architecture")
     found = [
-        {"architecture": name, **facts}
+        {"architecture": name, **facts, **variant}
         for name, architecture in ARCHITECTURES.items()
-        if stated in (None, name) and (facts := _fit(shapes, architecture)) is not None
+        if stated in (None, name)
+        for variant in architecture.variants()
+        if (facts := _fit(shapes, architecture, variant)) is not None
     ]
     if len(found) != 1:
         return {}, ()
@@ -31,7 +33,7 @@ def identify(shapes: Shapes, metadata: Mapping[str, str]) -> tuple[dict[str, str
     return facts, (f"from the shapes of its tensors: {told}",) if told else ()
 
 
-def _fit(shapes, architecture):
+def _fit(shapes, architecture, variant):
     """Metadata of the heads with which an architecture fits the shapes; None if it does not."""
     embedding = shapes["embed.weight"][:1] if "embed.weight" in shapes else ()
     heads = {"embedding_dim": str(embedding[0])} if embedding else {}
@@ -41,6 +43,7 @@ def _fit(shapes, architecture):
             bn_eps=1e-3,
             num_classes=classes,
             embedding_dim=embedding[0] if embedding else 0,
+            **architecture.options(variant),
         )
         expected = graph.parameters()
         if expected.keys() != shapes.keys():
