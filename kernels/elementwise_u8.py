@@ -188,11 +188,19 @@ def _lines(m):
 
 
 def _cover_values(family, out, x, *vectors):
-    """Calls over all values of maps of dense rows; ``vectors`` are numbers or (C,)."""
+    """Calls over all values of two maps; ``vectors`` are numbers or (C,)."""
+    if any(m.pixel != m.channels for m in (out, x)):
+        pairs = [(_pixels(out, y), _pixels(x, y)) for y in range(x.height)]
+        return [call for pair in pairs for call in _rows(family, *pair, *vectors)]
     if out.skip or x.skip or max(np.size(v) for v in vectors) > 1:
         return _rows(family, out, x, *vectors)
     pairs = zip(_lines(out), _lines(x), strict=True)
     return [call for pair in pairs for call in _rows(family, *pair, *vectors)]
+
+
+def _pixels(m, y):
+    """A row of a map whose pixels lie apart, as rows of one pixel."""
+    return m._replace(offset=m.at(y).offset, height=m.width, width=1, row=m.pixel)
 
 
 def _rows(family, out, x, *vectors):
@@ -216,7 +224,7 @@ def _rows(family, out, x, *vectors):
 
 
 def quantize(out, x, scale, zero):
-    """Calls that quantise a map of dense rows; ``scale`` and ``zero`` are numbers or (C,).
+    """Calls that quantise a map; ``scale`` and ``zero`` are numbers or (C,).
 
     ``x / scale`` is computed as ``x * (1 / scale)``, the reciprocal rounded to float32. The zero
     point need not be whole.
@@ -226,7 +234,7 @@ def quantize(out, x, scale, zero):
 
 
 def dequantize(out, x, scale, zero):
-    """Calls for the real values of a map of dense rows of bytes."""
+    """Calls for the real values of a map of bytes."""
     return _cover_values(u8_dequantize, out, x, scale, zero)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rvcnn.kernels import Map, elementwise, reference, run
+from rvcnn.kernels import Map, elementwise, elementwise_u8, reference, reference_u8, run
 
 SHAPE = (3, 5, 7)
 CALLS = {
@@ -45,3 +45,26 @@ def test_only_the_maps_own_channels(name, gaps):
     np.testing.assert_allclose(out[inside[2]], want, rtol=1e-5, atol=1e-6)
     out[inside[2]] = before[inside[2]]
     np.testing.assert_array_equal(out, before)
+
+
+@pytest.mark.parametrize("channels", [1, 7, 24, 58])
+@pytest.mark.parametrize("gaps", [(5, 2), (0, 9), (3, 0)])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_bytes_of_the_maps_own_channels(channels, gaps, per_channel):
+    rng = np.random.default_rng(channels)
+    shape = (3, 5, channels)
+    count = channels if per_channel else 1
+    scale, zero = rng.uniform(0.01, 0.03, count).astype(np.float32), rng.integers(90, 160, count)
+    real, held, back = (np.s_[:, :, g : g + channels] for g in (*gaps, gaps[0]))
+    x = rng.uniform(-2, 2, (3, 5, channels + 2 * gaps[0])).astype(np.float32)
+    q = rng.integers(0, 256, (3, 5, channels + 2 * gaps[1]), dtype=np.uint8)
+    before, out = q.copy(), x.copy()
+    pair = [slice_of(m, g, shape) for m, g in zip((q, x), reversed(gaps), strict=True)]
+    run(elementwise_u8.quantize(*pair, scale, zero))
+    np.testing.assert_array_equal(q[held], reference_u8.quantize(x[real], scale, zero))
+    run(elementwise_u8.dequantize(slice_of(out, gaps[0], shape), pair[0], scale, zero))
+    want = reference_u8.dequantize(q[held], scale, zero)
+    np.testing.assert_allclose(out[back], want, rtol=1e-6)
+    q[held], out[back] = before[held], x[back]
+    np.testing.assert_array_equal(q, before)
+    np.testing.assert_array_equal(out, x)

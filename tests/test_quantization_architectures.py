@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rvcnn import create_model
 from rvcnn.quantization import calibrate
@@ -28,3 +29,17 @@ def test_a_network_in_bytes_is_near_itself(name, tmp_path):
     quality = compare(vectors(exact, pixels), vectors(held, pixels))
     assert quality.smallest_cosine > 0.9
     assert (vectors(exact, pixels) != vectors(held, pixels)).any()
+
+
+@pytest.mark.parametrize(
+    "name", ["shufflenetv2_x1_0_nanodet_backbone", "shufflenetv2_x0_5_fastestdet_backbone"]
+)
+def test_a_shufflenet_with_real_weights_in_bytes(data, name):
+    """Half of a block's channels are read from the middle of a map."""
+    exact = create_model(weights=data / "weights" / f"{name}.safetensors", bn_eps=1e-5)
+    exact.weights.metadata.update(resize="146", crop="128", interpolation="bilinear")
+    files = sorted((data / "images" / "imagenet500").iterdir())[:64:8]
+    pixels = np.stack([np.array(Image.open(f).convert("RGB").resize((128, 128))) for f in files])
+    held = exact.quantised(calibrate(exact, pixels))
+    quality = compare(vectors(exact, pixels), vectors(held, pixels))
+    assert 0.99 < quality.smallest_cosine < 1

@@ -90,7 +90,7 @@ class _Rewrite:
         linear, curve = f"{node.name}.linear", f"{node.name}.curve" if op.residual else node.name
         bare = replace(op, activation="identity", residual=False)
         self.nodes.append(Node(linear, QuantizedConv2d(bare), inputs[:1], params))
-        self.nodes.append(Node(curve, Activation(op.activation), (linear,)))
+        self.nodes.append(Node(curve, Activation(op.activation, op.slope), (linear,)))
         if op.residual:
             self.nodes.append(Node(node.name, Add(), (curve, inputs[1])))
 
