@@ -69,6 +69,21 @@ def load_s16(typingctx, pointer, offset, lanes):
 
 
 @intrinsic(prefer_literal=True)
+def load_u8_s16(typingctx, pointer, offset, lanes, times):
+    """``lanes`` uint8 values from ``pointer[offset]`` on, as int16, ``times`` a power of two."""
+    result = Shorts(lanes.literal_value)
+    bits = times.literal_value.bit_length() - 1
+
+    def codegen(context, builder, sig, args):
+        value = builder.load(_address(builder, args[0], args[1], result.lanes))
+        value.align = 1
+        kind = ir.VectorType(_SHORT, result.lanes)
+        return builder.shl(builder.zext(value, kind), ir.Constant(kind, [bits] * result.lanes))
+
+    return result(pointer, types.int64, lanes, times), codegen
+
+
+@intrinsic(prefer_literal=True)
 def zeros_s16(typingctx, lanes):
     """Zero in every lane."""
     result = Shorts(lanes.literal_value)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._simd import at_least, broadcast, fma, load, store
 
 
-def _later_rows(v, r):
+def later_rows(v, r):
     """A run of pixels that starts ``r`` later: as many steps, and a skip for each row's end."""
     wraps, column = divmod(v["column"] + r, v["width"])
     shift = {m: r * v[f"{m}_step"] + wraps * v[f"{m}_skip"] for m in ("x", "out", "residual")}
@@ -40,7 +40,7 @@ def _later_panels(v, j):
 @kernel(
     "f32_igemm_{MR}x{NR}__v{LANES}",
     work=lambda v: v["rows"] * v["panels"] * v["NR"] * v["segments"] * v["length"],
-    axes=(Axis("rows", "MR", _later_rows), Axis("panels", "", _later_panels)),
+    axes=(Axis("rows", "MR", later_rows), Axis("panels", "", _later_panels)),
 )
 def f32_igemm(
     out: F32,

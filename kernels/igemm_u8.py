@@ -15,6 +15,7 @@ from ._jit import F32, I64, S8, S16, S32, U8, kernel, unroll
 from ._memory import aligned
 from ._program import At, Call
 from .activation import CLIP, GATE
+from .igemm import later_rows
 from .requantise import lane_order, short_order
 
 if TYPE_CHECKING:
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
 
 
 def _later_rows(v, r):
-    """A run of pixels that starts ``r`` later: as many steps, and a skip for each row's end."""
-    wraps, column = divmod(v["column"] + r, v["width"])
-    shift = {m: r * v[f"{m}_step"] + wraps * v[f"{m}_skip"] for m in ("x", "out", "residual")}
-    return shift | {"real": shift["out"], "column": column - v["column"]}
+    shift = later_rows(v, r)
+    return shift | {"real": shift["out"]}
 
 
 def _later_panels(v, j):

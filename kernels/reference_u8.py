@@ -81,11 +81,16 @@ def quantized_global_avg_pool(x, scale, zero):
 
 
 def quantized_scale(x, factors, x_params, out_params):
-    """Bytes times real factors, one a channel, as bytes; parameters are (scale, zero)."""
+    """Bytes times real factors, one a channel, as bytes; parameters are (scale, zero).
+
+    Factors are held in steps of 2**-13, and are below 4; their products are rounded, halves up.
+    """
     (x_scale, x_zero), (out_scale, out_zero) = x_params, out_params
     ratio = np.float32(np.float64(x_scale) / out_scale)
-    steps = (x.astype(np.float32) - np.float32(x_zero)) * (np.float32(factors) * ratio)
-    return _bytes(steps, np.float32(out_zero))
+    held = np.rint(np.float32(factors) * ratio * np.float32(2**13))
+    held = np.clip(held, -(2**15), 2**15 - 1).astype(np.int64)
+    steps = ((x.astype(np.int64) - np.int64(x_zero)) * 4 * held + 2**14) >> 15
+    return np.clip(steps + np.int64(out_zero), 0, 255).astype(np.uint8)
 
 
 def _bytes(steps, zero):

@@ -187,10 +187,16 @@ def test_mean_and_scale_are_their_definition():
     got = reference.quantized_global_avg_pool(x, scale, zero)
     np.testing.assert_allclose(got, real.mean((0, 1)), rtol=0, atol=4 * 2.0**-24 * 255 * 0.1)
     factors = rng.uniform(0, 1, 12).astype(np.float32)
-    out = rng.uniform(0.02, 0.1, 12), rng.integers(0, 256, 12)
+    out = rng.uniform(0.03, 0.1, 12), rng.integers(0, 256, 12)
     got = reference.quantized_scale(x, factors, (scale, zero), out)
     steps = np.clip(real * factors / out[0] + out[1], 0, 255)
-    assert (np.abs(got - steps) <= 0.5 + 1e-3).all()
+    assert (np.abs(got - steps) <= 0.5 + 255 * 2.0**-14 + 1e-4).all()
+
+
+def test_factors_end_below_four():
+    x = np.full((1, 1, 2), 130, np.uint8)
+    got = reference.quantized_scale(x, [3.9, 100], (1.0, 100), (1.0, 0))
+    assert got.tolist() == [[[117, 120]]]
 
 
 def test_nothing_leaves_the_bytes_or_the_range_of_an_activation():
