@@ -1,14 +1,18 @@
 """int8 beside fp32: the embedded model's quality, and who chooses between the two."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from cli_checks import picture, run, run_ok
 
 from rvcnn import Embedder, create_model
+from rvcnn.bench import PIXELS
 from rvcnn.errors import UsageError, WeightsError
 from rvcnn.images import Preprocess
+from rvcnn.passes import quantise
+from rvcnn.plan import Plan
 from rvcnn.precision import FEWEST, IMAGES, choose
 from rvcnn.quantization import calibrate
 from rvcnn.quantization.quality import compare, top1
@@ -150,3 +154,14 @@ def test_an_embedder_calibrates_on_images(photos):
 def test_a_calibration_that_cannot_be(precision, calibration, said):
     with pytest.raises(UsageError, match=said):
         Embedder(precision=precision, calibration=calibration).embed([])
+
+
+def test_what_is_wanted_is_real():
+    """Any layer can be an embedding; bytes stay inside the network."""
+    model = create_model(precision="int8")
+    inner = replace(model.graph, outputs=("features.4.block.1.2", *model.graph.outputs))
+    plan = Plan(quantise(inner, model._quantization), (64, 64, 3), PIXELS)
+    image = np.random.default_rng(3).integers(0, 256, (64, 64, 3), np.uint8)
+    expanded, vector = plan.run(image)
+    assert expanded.dtype == vector.dtype == np.float32
+    assert np.allclose(vector, vectors(model, image[None])[0], atol=0.1)

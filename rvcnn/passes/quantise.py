@@ -32,7 +32,7 @@ def quantise(graph: Graph, quantization) -> Graph:
     quantization : rvcnn.quantization.Quantization
         What is held as bytes, and how.
     """
-    rewrite = _Rewrite(quantization)
+    rewrite = _Rewrite(quantization, graph.outputs)
     for node in graph.nodes:
         rewrite.add(node)
     return replace(graph, nodes=tuple(rewrite.nodes), stored=rewrite.stored)
@@ -41,8 +41,9 @@ def quantise(graph: Graph, quantization) -> Graph:
 class _Rewrite:
     """Nodes of the new graph so far, and which of their maps are bytes."""
 
-    def __init__(self, quantization):
+    def __init__(self, quantization, outputs):
         self.given = quantization
+        self.outputs = outputs
         self.nodes = []
         self.stored = {
             name: Stored(p.scale, p.zero_point)
@@ -99,7 +100,8 @@ class _Rewrite:
 
     def _keeps(self, node):
         """Whether a node's result is held as bytes."""
-        return node.name in self.given.activations and node.name not in self.given.float_maps
+        held = node.name in self.given.activations
+        return held and node.name not in self.given.float_maps and node.name not in self.outputs
 
     def _is_bytes(self, name):
         return name in self.stored or name in self.given.activations
