@@ -256,7 +256,7 @@ def parse() -> tuple:
     """The command line; what --quick and --weights imply is filled in."""
     parser = common.arguments(__doc__)
     every = peers.installed()
-    parser.add_argument("--networks", nargs="+", default=list(networks.ARCHITECTURES))
+    parser.add_argument("--networks", nargs="+", default=["mobilenetv3_small", "mobilenetv3_large"])
     parser.add_argument("--weights", help="safetensors file in place of random weights")
     parser.add_argument(
         "--onnx", help="the same network as ONNX (default: exported by this script)"

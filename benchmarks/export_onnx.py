@@ -26,9 +26,8 @@ ACTIVATIONS = {
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "hard_swish": ("HardSwish", {}),
     "sigmoid": ("Sigmoid", {}),
-    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
 }
-"""Operator and attributes; relu6 and silu are more than one value or node."""
+"""Operator and attributes; relu6, silu and leaky_relu have more to say."""
 
 
 class Writer:
@@ -45,6 +44,11 @@ class Writer:
         self.tensors.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
         return name
 
+    def integers(self, name: str, *values: int) -> str:
+        """A named vector of integers."""
+        self.tensors.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
     def node(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
         """One node with one output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
@@ -56,8 +60,10 @@ class Writer:
             self.flat[name] = self.node("Flatten", [name], f"{name}/flat", axis=1)
         return self.flat[name]
 
-    def activation(self, x: str, activation: str, output: str) -> str:
+    def activation(self, x: str, activation: str, output: str, slope: float) -> str:
         """An activation by rvcnn's name."""
+        if activation == "leaky_relu":
+            return self.node("LeakyRelu", [x], output, alpha=slope)
         if activation == "relu6":
             bounds = [self.constant(f"{output}/{b}", np.float32(b)) for b in (0, 6)]
             return self.node("Clip", [x, *bounds], output)
@@ -86,7 +92,9 @@ def _conv(writer: Writer, node, name: str) -> None:
         pads=[top, left, bottom, right],
     )
     if steps:
-        value = writer.activation(value, op.activation, f"{name}/act" if residual else name)
+        value = writer.activation(
+            value, op.activation, f"{name}/act" if residual else name, op.slope
+        )
     if residual:
         writer.node("Add", [value, *residual], name)
 
@@ -97,7 +105,7 @@ def _linear(writer: Writer, node, name: str) -> None:
     inputs = [writer.vector(node.inputs[0]), *tensors]
     value = writer.node("Gemm", inputs, f"{name}/gemm" if fused else name, transB=1)
     if fused:
-        writer.activation(value, node.op.activation, name)
+        writer.activation(value, node.op.activation, name, node.op.slope)
     writer.flat[name] = name
 
 
@@ -109,9 +117,38 @@ def _batch_norm(writer: Writer, node, name: str) -> None:
 
 def _activation(writer: Writer, node, name: str) -> None:
     (x,) = node.inputs
-    writer.activation(x, node.op.name, name)
+    writer.activation(x, node.op.name, name, node.op.slope)
     if writer.flat.get(x) == x:
         writer.flat[name] = name
+
+
+def _max_pool(writer: Writer, node, name: str) -> None:
+    window = node.op.window(writer.shapes[node.inputs[0]])
+    (top, bottom), (left, right) = window.padding
+    pads = [top, left, bottom, right]
+    sizes = dict(kernel_shape=window.kernel, strides=window.stride, pads=pads)
+    writer.node("MaxPool", list(node.inputs), name, **sizes)
+
+
+def _concat(writer: Writer, node, name: str) -> None:
+    writer.node("Concat", list(node.inputs), name, axis=1)
+
+
+def _slice(writer: Writer, node, name: str) -> None:
+    ends = [(k, v) for k, v in (("from", node.op.start), ("to", node.op.stop), ("axis", 1))]
+    ends = [writer.integers(f"{name}/{k}", v) for k, v in ends]
+    writer.node("Slice", [*node.inputs, *ends], name)
+
+
+def _shuffle(writer: Writer, node, name: str) -> None:
+    """As PyTorch exports it: a reshape, a transposition, a reshape."""
+    height, width, channels = writer.shapes[name]
+    groups = node.op.groups
+    apart = writer.integers(f"{name}/apart", 1, groups, channels // groups, height, width)
+    together = writer.integers(f"{name}/together", 1, channels, height, width)
+    value = writer.node("Reshape", [*node.inputs, apart], f"{name}/groups")
+    value = writer.node("Transpose", [value], f"{name}/turned", perm=[0, 2, 1, 3, 4])
+    writer.node("Reshape", [value, together], name)
 
 
 def _l2_normalize(writer: Writer, node, name: str) -> None:
@@ -130,6 +167,10 @@ EMITTERS: dict[type, Callable] = {
     ops.Activation: _activation,
     ops.L2Normalize: _l2_normalize,
     ops.GlobalAvgPool: _simple("GlobalAveragePool"),
+    ops.MaxPool: _max_pool,
+    ops.Concat: _concat,
+    ops.SliceChannels: _slice,
+    ops.ShuffleChannels: _shuffle,
     ops.Add: _simple("Add"),
     ops.ScaleChannels: _simple("Mul"),
 }

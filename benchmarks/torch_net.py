@@ -19,14 +19,19 @@ ACTIVATIONS: dict[str, Callable] = {
     "hard_swish": F.hardswish,
     "sigmoid": torch.sigmoid,
     "silu": F.silu,
-    "leaky_relu": F.leaky_relu,
 }
+
+
+def _activation_of(name: str, slope: float) -> Callable:
+    if name == "leaky_relu":
+        return lambda x: F.leaky_relu(x, slope)
+    return ACTIVATIONS[name]
 
 
 def _conv(op, params, shape) -> Callable:
     weight, bias = params["weight"], params.get("bias")
     (top, bottom), (left, right) = op.border(shape)
-    act = ACTIVATIONS[op.activation]
+    act = _activation_of(op.activation, op.slope)
     symmetric = top == bottom and left == right
     padding = (top, left) if symmetric else 0
 
@@ -40,7 +45,7 @@ def _conv(op, params, shape) -> Callable:
 
 
 def _linear(op, params, shape) -> Callable:
-    act = ACTIVATIONS[op.activation]
+    act = _activation_of(op.activation, op.slope)
     return lambda x: act(F.linear(x.flatten(1), params["weight"], params["bias"]))
 
 
@@ -51,11 +56,26 @@ def _batch_norm(op, params, shape) -> Callable:
     )
 
 
+def _max_pool(op, params, shape) -> Callable:
+    window = op.window(shape)
+    (top, bottom), (left, right) = window.padding
+
+    def run(x):
+        x = F.pad(x, (left, right, top, bottom), value=-float("inf"))
+        return F.max_pool2d(x, window.kernel, window.stride)
+
+    return run
+
+
 MAKERS: dict[type, Callable] = {
     ops.Conv2d: _conv,
     ops.Linear: _linear,
     ops.BatchNorm: _batch_norm,
-    ops.Activation: lambda op, params, shape: ACTIVATIONS[op.name],
+    ops.Activation: lambda op, params, shape: _activation_of(op.name, op.slope),
+    ops.MaxPool: _max_pool,
+    ops.Concat: lambda op, params, shape: lambda *maps: torch.cat(maps, 1),
+    ops.SliceChannels: lambda op, params, shape: lambda x: x[:, op.start : op.stop],
+    ops.ShuffleChannels: lambda op, params, shape: lambda x: torch.channel_shuffle(x, op.groups),
     ops.Add: lambda op, params, shape: torch.add,
     ops.ScaleChannels: lambda op, params, shape: torch.mul,
     ops.GlobalAvgPool: lambda op, params, shape: lambda x: F.adaptive_avg_pool2d(x, 1),
