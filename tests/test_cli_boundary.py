@@ -24,6 +24,7 @@ CASES = [
     (errors.IndexDamagedError("row 3"), 1, "rvcnn: row 3"),
     (errors.IndexLockedError("another process"), 1, "rvcnn: another process"),
     (errors.WeightsError("no key"), 2, "rvcnn: no key"),
+    (errors.DownloadError("no network"), 1, "rvcnn: no network"),
     (KeyboardInterrupt(), 130, "rvcnn: interrupted; everything finished so far is kept"),
     (MemoryError(), 1, "rvcnn: out of memory; fewer workers (-j) need less"),
     (OSError(errno.ENOSPC, "", "v.npz"), 1, "rvcnn: no space left on the disk: v.npz"),
