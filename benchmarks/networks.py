@@ -30,7 +30,7 @@ def write_random_weights(architecture: str, path: Path, seed: int = 0) -> None:
     """Write untrained weights whose BatchNorm statistics are those of no identity.
 
     The variances are small enough for the output to depend on the input through all layers, and
-    large enough for no map to overflow.
+    large enough for maps not to grow from block to block, which would magnify what rounding does.
     """
     graph = ARCHITECTURES[architecture].build(
         padding="symmetric", bn_eps=1e-3, num_classes=1000, embedding_dim=512
@@ -40,7 +40,7 @@ def write_random_weights(architecture: str, path: Path, seed: int = 0) -> None:
         "weight": lambda shape: rng.uniform(0.8, 1.2, shape),
         "bias": lambda shape: rng.normal(0, 0.1, shape),
         "running_mean": lambda shape: rng.normal(0, 0.1, shape),
-        "running_var": lambda shape: rng.uniform(0.4, 1.5, shape),
+        "running_var": lambda shape: rng.uniform(0.5, 1.5, shape),
     }
     tensors = {}
     for key, shape in graph.parameters().items():
