@@ -50,7 +50,8 @@ def command(
     filters["recursive"] = not filters.pop("not_recursive")
     if engine["precision"] == "auto":
         engine["precision"] = _chosen(paths, no_index, min_recall, engine, filters, quiet)
-    embedder = make_embedder(**engine, quiet=quiet, folders=None if no_index else paths)
+    folders = None if no_index else paths
+    embedder = make_embedder(**engine, quiet=quiet, folders=folders, search=False)
     with Progress(quiet) as progress:
         filters["progress"] = progress.event
         if no_index:

@@ -20,9 +20,12 @@ def make_embedder(
     max_image_megapixels: float = 200,
     quiet: bool = False,
     folders: Sequence[Path] | None = None,
+    search: bool = True,
     **engine,
 ) -> "Embedder":
     """Make the embedder that the options name; compile its kernels now if they are not yet.
+
+    Those of search too, unless the command has no use for them.
 
     What they leave open is as in the index of the first of ``folders``.
     """
@@ -39,18 +42,18 @@ def make_embedder(
     if not quiet:
         for line in embedder.notes:
             note(f"{engine['weights']}: {line}")
-    compile_kernels(embedder, quiet)
+    compile_kernels(embedder, quiet, search)
     return embedder
 
 
-def compile_kernels(embedder: "Embedder", quiet: bool) -> None:
+def compile_kernels(embedder: "Embedder", quiet: bool, search: bool = True) -> None:
     """Compile what is not in the cache, after a line that says so."""
     from rvcnn.warmup import is_compiled, warmup
 
-    if not is_compiled(embedder):
+    if not is_compiled(embedder, search):
         if not quiet:
             note(f"compiling kernels for this CPU (once; about {COMPILE_SECONDS} s)")
-        warmup(embedder)
+        warmup(embedder, search=search)
 
 
 def quiet_libraries() -> None:

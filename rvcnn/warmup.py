@@ -5,31 +5,33 @@ from .kernels import vector
 from .kernels.resize import resize_kernel
 
 
-def _needed(embedder):
-    walk = kernels.FAMILIES["walk"]()
-    return [walk, resize_kernel(), *embedder.backend.kernels(), *vector.dot_kernels()]
+def _needed(embedder, search):
+    embedding = [kernels.FAMILIES["walk"](), resize_kernel(), *embedder.backend.kernels()]
+    return embedding + (vector.dot_kernels() if search else [])
 
 
-def is_compiled(embedder):
-    """Whether the cache holds every kernel that embedding and searching need."""
-    return all(kernel.is_cached() for kernel in _needed(embedder))
+def is_compiled(embedder, search=True):
+    """Whether the cache holds every kernel that embedding and, unless not asked, search need."""
+    return all(kernel.is_cached() for kernel in _needed(embedder, search))
 
 
-def warmup(embedder, progress=lambda done, total: None):
-    """Compile, or load from the cache, every kernel that embedding and searching need.
+def warmup(embedder, progress=lambda done, total: None, search=True):
+    """Compile, or load from the cache, every kernel that embedding and search need.
 
     Parameters
     ----------
     embedder : Embedder
     progress : callable
         Told how many kernels of how many are ready.
+    search : bool
+        Whether those of search are wanted, which compile in less than a second.
 
     Returns
     -------
     int
         How many kernels there are.
     """
-    needed = _needed(embedder)
+    needed = _needed(embedder, search)
     for done, kernel in enumerate(needed):
         progress(done, len(needed))
         kernel.load()
