@@ -125,6 +125,9 @@ def test_an_index_keeps_its_precision(photos):
     refused = run("embed", photos, "--precision", "fp32")
     assert refused.exit_code == 4
     assert "precision int8" in refused.stderr
+    assert f"--rebuild {photos} --precision fp32`" in refused.stderr
+    run_ok("embed", photos, "--rebuild", "--precision", "fp32")
+    assert ["precision", "fp32"] in [line.split() for line in run_ok("info", photos).splitlines()]
 
 
 def test_auto_is_of_the_embedded_model(photos):

@@ -65,7 +65,7 @@ def open_writer(
         raise IndexMismatchError(
             f"the index of {home.root} was made by {_name(have, want)}, which is not "
             f"{_name(want, have)}: use that model, or make the index anew with "
-            f"`rvcnn embed --rebuild {home.root}`"
+            f"`rvcnn embed --rebuild {home.root}{_precision(want, have)}`"
         )
     if not rebuild and dtype not in (None, writer.manifest.dtype):
         have = writer.manifest.dtype
@@ -95,6 +95,12 @@ def is_of(manifest: Manifest, embedder: "Embedder") -> bool:
     both = manifest, manifest_of(manifest, embedder)
     mine, yours = (replace(m, description=identity(m.description)) for m in both)
     return mine == yours
+
+
+def _precision(manifest: Manifest, other: Manifest) -> str:
+    """Return the option that asks for a manifest's precision, where another one has its own."""
+    mine, yours = (m.description.get("precision") for m in (manifest, other))
+    return f" --precision {mine}" if mine and mine != yours else ""
 
 
 def _name(manifest: Manifest, other: Manifest) -> str:
