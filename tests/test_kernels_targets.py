@@ -92,7 +92,7 @@ INSTRUCTIONS = {
     "u8_dwconv": WIDENED,
     "u8_quantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "u8_dequantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
-    "u8_scale": (r"\ss?(mul|mla)l?2?\s+v\d+\.4s", r"vpmulhrsw\s.*%[xy]mm"),
+    "u8_scale": (r"\ss?(mul|mla)l?2?\s+v\d+\.4s", r"vpmulld\s.*%{}mm"),
     "u8_global_avg_pool": (r"uaddw2?\s+v\d+\.4s", r"vpaddd\s.*%{}mm"),
     "f32_interleave": (r"(st2\s+\{ ?|zip1\s+)v\d+\.4s", r"v(unpck[lh]|permil)ps\s.*%[xy]mm"),
     "f32_copy": (r"st[rp]\s+q\d+", r"vmovups\s+%{}mm"),
