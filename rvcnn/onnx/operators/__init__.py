@@ -1,0 +1,3 @@
+"""ONNX's operators as functions on arrays, by their types."""
+
+OPERATORS = {}
