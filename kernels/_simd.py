@@ -223,7 +223,6 @@ def _unary(name):
     return function
 
 
-round_even = _unary("rint")
 square_root = _unary("sqrt")
 
 
@@ -251,18 +250,18 @@ def where_negative(typingctx, x, negative, other):
 
 
 @intrinsic
-def power_of_two(typingctx, n):
-    """``2 ** n`` for integral ``n`` from -126 to 127, by building the exponent; NaN gives any."""
+def power_of_minus(typingctx, biased):
+    """``2 ** -n`` where ``biased`` is ``n + 1.5 * 2**23``, ``n`` from -126 to 127; NaN gives any."""
 
     def codegen(context, builder, sig, args):
-        integers = ir.VectorType(_INT, n.lanes)
-        name = f"llvm.fptosi.sat.v{n.lanes}i32.v{n.lanes}f32"
-        exponent = _call(builder, name, integers, args[0])
-        biased = builder.add(exponent, ir.Constant(integers, [127] * n.lanes))
-        bits = builder.shl(biased, ir.Constant(integers, [23] * n.lanes))
-        return builder.bitcast(bits, args[0].type)
+        integers = ir.VectorType(_INT, biased.lanes)
+        exponent = builder.shl(
+            builder.bitcast(args[0], integers), ir.Constant(integers, [23] * biased.lanes)
+        )
+        one = ir.Constant(integers, [127 << 23] * biased.lanes)
+        return builder.bitcast(builder.sub(one, exponent), args[0].type)
 
-    return n(n), codegen
+    return biased(biased), codegen
 
 
 @intrinsic(prefer_literal=True)
