@@ -1,3 +1,44 @@
-"""ONNX's operators as functions on arrays, by their types."""
+"""ONNX's operators as functions on NumPy arrays, by their types.
 
-OPERATORS = {}
+Every operator is pure. The specification's names and defaults are those of the keywords.
+"""
+
+from . import (
+    activations,
+    arithmetic,
+    conv,
+    create,
+    gather,
+    logic,
+    normalisation,
+    pad,
+    pool,
+    products,
+    reductions,
+    shape,
+    types,
+)
+from .base import Operator
+
+_THEMES = (
+    activations,
+    arithmetic,
+    conv,
+    create,
+    gather,
+    logic,
+    normalisation,
+    pad,
+    pool,
+    products,
+    reductions,
+    shape,
+    types,
+)
+
+OPERATORS: dict[str, Operator] = {
+    name: operator for theme in _THEMES for name, operator in sorted(theme.OPERATORS.items())
+}
+"""Operators by ``op_type``, of the domain of ONNX itself."""
+
+__all__ = ["OPERATORS", "Operator"]

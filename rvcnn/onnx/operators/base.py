@@ -1,0 +1,168 @@
+"""What an operator is: a function of arrays, and how a node's attributes and inputs reach it."""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rvcnn.errors import RvcnnError, ShapeError, WeightsError
+
+from .moved import as_inputs
+
+HALVES = frozenset({"float16", "bfloat16"})
+"""Names of the types that are computed in float32."""
+
+LARGEST = 1 << 29
+"""Bytes that a result may have whose size is a number in the file."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An ONNX operator as a pure function on NumPy arrays.
+
+    Attributes
+    ----------
+    name : str
+        The ONNX ``op_type``.
+    function : callable
+        Inputs are its positional parameters, None where omitted; attributes its keywords with the
+        specification's defaults. It may ask for ``opset`` and ``outputs``, the number of outputs
+        that are wanted.
+    widen : bool
+        Half-precision inputs come as float32, and float32 results are rounded to their type.
+    """
+
+    name: str
+    function: Callable
+    widen: bool = False
+
+    def run(
+        self,
+        attributes: Mapping[str, Any],
+        opset: int,
+        *inputs: np.ndarray | None,
+        outputs: int = 1,
+    ) -> tuple[np.ndarray, ...]:
+        """Results of one node.
+
+        Parameters
+        ----------
+        attributes
+            Those of the node, by the names of the operator set.
+        opset
+            The version of the operator set.
+        inputs
+            Arrays, None for those that are omitted.
+        outputs
+            How many results are wanted.
+
+        Raises
+        ------
+        ShapeError
+            When the inputs do not fit the operator or one another.
+        WeightsError
+            When an attribute or its value is not known.
+        """
+        inputs, attributes = as_inputs(self.name, attributes, inputs)
+        known = _keywords(self.function)
+        context = {"opset": opset, "outputs": outputs}
+        keywords = {k: v for k, v in context.items() if k in known} | attributes
+        unknown = sorted(set(attributes) - known)
+        if unknown:
+            raise WeightsError(
+                f"{self.name}: the attribute {', '.join(unknown)} is not supported: "
+                "convert the model without it"
+            )
+        half = next((x.dtype for x in inputs if _is_half(x)), None) if self.widen else None
+        if half is not None:
+            inputs = tuple(x.astype(np.float32) if _is_half(x) else x for x in inputs)
+        try:
+            with np.errstate(all="ignore"):
+                results = self.function(*inputs, **keywords)
+        except RvcnnError as error:
+            raise type(error)(f"{self.name}: {error}") from error
+        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+            shapes = ", ".join("none" if x is None else f"{x.dtype}{x.shape}" for x in inputs)
+            raise ShapeError(
+                f"{self.name} cannot take inputs of {shapes or 'no'} type and shape ({error}): "
+                "check the sizes that the network was exported with"
+            ) from error
+        results = tuple(map(np.asarray, results if isinstance(results, tuple) else (results,)))
+        if half is not None:
+            results = tuple(r.astype(half) if r.dtype == np.float32 else r for r in results)
+        return results
+
+
+@functools.cache
+def _keywords(function: Callable) -> frozenset[str]:
+    """Names of a function's keyword-only parameters."""
+    parameters = inspect.signature(function).parameters.values()
+    return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+
+def _is_half(x: np.ndarray | None) -> bool:
+    return x is not None and x.dtype.name in HALVES
+
+
+def operators(functions: Mapping[str, Callable], widen: bool = False) -> dict[str, Operator]:
+    """Table of operators from one of functions."""
+    return {name: Operator(name, function, widen) for name, function in functions.items()}
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """Axis counted from the front."""
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} of an array of {rank} dimensions: use a smaller one")
+    return int(axis) % rank
+
+
+def axes_of(axes: Iterable[int], rank: int) -> tuple[int, ...]:
+    """Axes counted from the front, each once."""
+    axes = tuple(axis_of(int(axis), rank) for axis in axes)
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"axes {axes} name one axis twice: name each once")
+    return axes
+
+
+def ints(x: np.ndarray | Sequence[int]) -> tuple[int, ...]:
+    """Sizes, axes or positions as Python's integers."""
+    return tuple(int(v) for v in np.ravel(x))
+
+
+def check_size(shape: Iterable[int], dtype=np.float32) -> tuple[int, ...]:
+    """Refuse a negative shape and one that takes too much memory, before it is taken.
+
+    Parameters
+    ----------
+    shape
+        Sizes of a result.
+    dtype
+        Its type.
+
+    Returns
+    -------
+    tuple of int
+        The shape.
+
+    Raises
+    ------
+    ShapeError
+    """
+    shape = tuple(int(n) for n in shape)
+    if any(n < 0 for n in shape) or math.prod(shape) * np.dtype(dtype).itemsize > LARGEST:
+        raise ShapeError(
+            f"a result of shape {shape}: sizes start at 0 and take at most {LARGEST >> 20} MB"
+        )
+    return shape
+
+
+def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
+    """Entry of a table by an attribute's value."""
+    if name not in table:
+        known = ", ".join(table)
+        raise WeightsError(f"{what} {name!r} is not known: there are {known}")
+    return table[name]

@@ -1,0 +1,54 @@
+"""Products of matrices."""
+
+import numpy as np
+
+from rvcnn.errors import ShapeError
+from rvcnn.kernels import functional
+
+from .base import check_size, operators
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b`` of two matrices: of float32 by the kernels, otherwise by NumPy."""
+    if a.dtype == b.dtype == np.float32 and a.size and b.size:
+        return functional.linear(a, b.T)
+    return a @ b
+
+
+def matmul(a, b):
+    """``a @ b`` with NumPy's broadcasting of what comes before the last two dimensions."""
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[0 if b.ndim == 1 else -2]:
+        raise ShapeError(f"matrices {a.shape} and {b.shape} do not fit")
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    check_size((*lead, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())), a.dtype)
+    if b.ndim == 2 and a.ndim >= 2:
+        rows = product(a.reshape(-1, a.shape[-1]), b)
+        return rows.reshape(*a.shape[:-1], b.shape[1])
+    return np.matmul(a, b)
+
+
+# The names are those of the specification.
+def gemm(a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0):  # noqa: N803
+    """``alpha * a @ b + beta * c`` of matrices, transposed where it is said."""
+    a, b = a.T if transA else a, b.T if transB else b
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        raise ShapeError(f"matrices {a.shape} and {b.shape} do not fit")
+    out = product(a, b)
+    if alpha != 1:
+        out = (out * alpha).astype(a.dtype)
+    if c is None or not beta:
+        return out
+    return (out + (c if beta == 1 else c * beta)).astype(a.dtype)
+
+
+def einsum(*arrays, equation):
+    """Einstein's sum over the indices of `equation`."""
+    return np.einsum(equation.replace(" ", ""), *arrays, optimize=len(arrays) > 2)
+
+
+def det(x):
+    """Determinants of square matrices."""
+    return np.linalg.det(x).astype(x.dtype)
+
+
+OPERATORS = operators({"Det": det, "Einsum": einsum, "Gemm": gemm, "MatMul": matmul}, widen=True)
