@@ -45,8 +45,8 @@ class Float32Scan:
         """Return memory for the bounds of one block after the other, of so many rows at most."""
         return np.empty(len(self._queries) * rows, np.float32)
 
-    def bounds(self, block: slice, scratch: np.ndarray) -> Bounds:
-        """Bound the scores of a block of rows; the next use of `scratch` ends them."""
+    def bounds(self, block: slice | np.ndarray, scratch: np.ndarray) -> Bounds:
+        """Bound the scores of a block of rows, or of some; the next use of `scratch` ends them."""
         from rvcnn.kernels import dot_products  # brings in numba
 
         vectors = self._vectors[block]
@@ -90,8 +90,8 @@ class Int8Scan:
         return np.empty((2, len(self._queries) * rows), np.int32)
 
     @np.errstate(all="ignore")  # of a damaged index, `verify` tells
-    def bounds(self, block: slice, scratch: np.ndarray) -> Bounds:
-        """Bound the scores of a block of rows; the next use of `scratch` ends them."""
+    def bounds(self, block: slice | np.ndarray, scratch: np.ndarray) -> Bounds:
+        """Bound the scores of a block of rows, or of some; the next use of `scratch` ends them."""
         from rvcnn.kernels import dot_products_s8
 
         step, rest, length = self._scale[block].T

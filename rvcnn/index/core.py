@@ -18,6 +18,7 @@ from rvcnn.index.snapshot import Snapshot, Source
 from rvcnn.index.vectors import checked
 from rvcnn.index.verify import verify
 from rvcnn.index.writer import Writer
+from rvcnn.where import Condition, parse
 
 
 class Match(NamedTuple):
@@ -235,44 +236,54 @@ class Index:
         with self.writer() as writer:
             return writer.remove(ids)
 
-    def search(self, queries: Any, k: int = 10, workers: int = 0) -> Matches:
+    def search(
+        self, queries: Any, k: int = 10, workers: int = 0, where: str | Condition | None = None
+    ) -> Matches:
         """Find the `k` nearest to each of (Q, D) queries; (D,) is a single one.
 
         Equal scores come in the order of their ids' bytes. `k` becomes smaller where there are
-        fewer vectors. `workers` threads scan; 0 for as many as this process may use.
+        fewer vectors. `workers` threads scan; 0 for as many as this process may use. With `where`,
+        a filter of `rvcnn.where`, the `k` nearest of those that it holds for are found.
 
         Raises
         ------
         UsageError, ShapeError
-            Wrong dimensions, NaN, a zero vector where directions are compared.
+            Wrong dimensions, NaN, a zero vector where directions are compared, no filter.
         """
         if isinstance(k, bool) or int(k) != k or k < 1:
             raise UsageError(f"k is a whole number of at least 1, not {k!r}")
         with self.snapshot() as now:
-            rows, scores = now.top_k(self._queries(now, queries), int(k), workers)
+            vectors = self._queries(now, queries)
+            rows, scores = now.top_k(vectors, int(k), workers, _condition(where))
             return Matches([now.ids_of(row) for row in rows], scores, rows)
 
-    def nearest(self, vector: Any) -> Match | None:
-        """Return the nearest to one vector (D,), or None if the index is empty."""
+    def nearest(self, vector: Any, where: str | Condition | None = None) -> Match | None:
+        """Return the nearest to one vector (D,), or None if there is none to be found."""
         with self.snapshot() as now:
-            rows, scores = now.top_k(self._queries(now, vector, one=True), 1)
+            vectors = self._queries(now, vector, one=True)
+            rows, scores = now.top_k(vectors, 1, where=_condition(where))
             if not rows.size:
                 return None
             return Match(now.ids_of(rows[0])[0], float(scores[0, 0]), int(rows[0, 0]))
 
-    def search_with_threshold(self, vector: Any, threshold: float) -> list[Match]:
+    def search_with_threshold(
+        self, vector: Any, threshold: float, where: str | Condition | None = None
+    ) -> list[Match]:
         """Return all that score at least `threshold` with one vector (D,), best first."""
         with self.snapshot() as now:
-            rows, scores = now.above(self._queries(now, vector, one=True)[0], threshold)
+            query = self._queries(now, vector, one=True)[0]
+            rows, scores = now.above(query, threshold, where=_condition(where))
             ids = now.ids_of(rows)
         return [
             Match(i, float(score), int(row))
             for i, score, row in zip(ids, scores, rows, strict=True)
         ]
 
-    def has_near_match(self, vector: Any, threshold: float) -> bool:
+    def has_near_match(
+        self, vector: Any, threshold: float, where: str | Condition | None = None
+    ) -> bool:
         """Whether anything scores at least `threshold` with one vector (D,)."""
-        best = self.nearest(vector)
+        best = self.nearest(vector, where)
         return best is not None and best.score >= np.float32(threshold)
 
     @staticmethod
@@ -285,3 +296,7 @@ class Index:
     def verify(self) -> list[str]:
         """Check every vector, row and checksum; one line for each thing that is wrong."""
         return verify(self.path)
+
+
+def _condition(where: str | Condition | None) -> Condition | None:
+    return parse(where) if isinstance(where, str) else where

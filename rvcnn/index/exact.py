@@ -30,6 +30,8 @@ _MOST_QUERIES = 256  # at once
 _MOST_ROWS = 1 << 16
 _SAMPLE = 1 << 12  # of a block's rows
 _MOST_REFINED = 1 << 12  # at once
+_MOST_GATHERED = 1 << 13  # at once
+_FEW = 1 / 4  # of the rows: fewer are gathered, the others not even looked at
 
 
 def top_k(
@@ -101,10 +103,13 @@ def above(
 
 def _scan(rows, queries, metric, rank, best, workers):
     """Offer each query's `best` all rows that may be found, block by block."""
-    size = max(1, min(_MOST_ROWS, _BLOCK_SCORES // len(queries), rows.count))
-    scan = SCANS[rows.dtype](rows, queries, metric)
     alive = rank >= 0
-    whole = alive.all()
+    total = int(np.count_nonzero(alive))
+    gathered = np.flatnonzero(alive) if total < _FEW * rows.count else None
+    whole = gathered is not None or total == rows.count
+    total, most = (total, _MOST_GATHERED) if gathered is not None else (rows.count, _MOST_ROWS)
+    size = max(1, min(most, _BLOCK_SCORES // len(queries), total))
+    scan = SCANS[rows.dtype](rows, queries, metric)
 
     free = []
 
@@ -114,20 +119,23 @@ def _scan(rows, queries, metric, rank, best, workers):
         except IndexError:
             scratch = scan.scratch(size)
         where = slice(i * size, (i + 1) * size)
-        bounds = scan.bounds(where, scratch)
+        bounds = scan.bounds(where if gathered is None else gathered[where], scratch)
         found = None if whole else alive[where]
         for i, candidates in enumerate(best):
             error_of = functools.partial(bounds.error_of, i)
             candidates.offer(where.start, found, bounds.value[i], bounds.most[i], error_of)
         free.append(scratch)
 
-    count = -(-rows.count // size)
+    count = -(-total // size)
     threads = workers or available_cpus()
     if min(count, threads) > 1:
         team_of(threads).each(block, count)
     else:
         for i in range(count):
             block(i)
+    if gathered is not None:
+        for candidates in best:
+            candidates.rows = gathered[candidates.rows]
 
 
 class _Best:

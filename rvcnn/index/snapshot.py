@@ -10,13 +10,16 @@ import numpy as np
 
 from rvcnn.errors import UsageError
 from rvcnn.index import database, exact, manifest
+from rvcnn.index.choose import rows_where
 from rvcnn.index.files import DATABASE, Home, damaged, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.items import COLUMNS, Item, encode_id, from_record
 from rvcnn.index.vectors import map_rows
+from rvcnn.where import Condition
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
 _ATTEMPTS = 20
+_MOST_CHOSEN = 8  # filters of which the rows are kept
 
 
 class Loaded:
@@ -28,6 +31,7 @@ class Loaded:
         self.vectors = vectors
         self.order: np.ndarray | None = None
         self.rank: np.ndarray | None = None
+        self.chosen: dict[str, np.ndarray] = {}
 
 
 class Snapshot:
@@ -57,14 +61,33 @@ class Snapshot:
             self._loaded.order = order
         return self._loaded.order
 
-    def rank(self) -> np.ndarray:
-        """Return (rows,) int64: the place of each row's id in their order; -1 for a dead row."""
+    def rank(self, where: Condition | None = None) -> np.ndarray:
+        """Return (rows,) int64: the place of each row's id in their order; -1 for a dead row.
+
+        And for one for which the condition `where` is not true.
+        """
+        if where is not None:
+            chosen, whole = self.chosen(where), self.rank()
+            rank = np.full_like(whole, -1)
+            rank[chosen] = whole[chosen]
+            return rank
         if self._loaded.rank is None:
             order = self.order()
             rank = np.full(self.state.rows, -1, np.int64)
             rank[order] = np.arange(len(order))
             self._loaded.rank = rank
         return self._loaded.rank
+
+    def chosen(self, where: Condition) -> np.ndarray:
+        """Return (N,) int64: the rows of the items for which a condition is true."""
+        kept, key = self._loaded.chosen, repr(where)
+        rows = kept.pop(key, None)
+        if rows is None:
+            rows = rows_where(self.home, self._connection, where)
+            for old in list(kept)[: max(0, len(kept) + 1 - _MOST_CHOSEN)]:
+                kept.pop(old, None)
+        kept[key] = rows
+        return rows
 
     def count(self) -> int:
         """Return how many ids have a vector."""
@@ -99,16 +122,22 @@ class Snapshot:
             raise damaged(self.home, "an item has a row that is not there")
         return row[0]
 
-    def top_k(self, queries: np.ndarray, k: int, workers: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def top_k(
+        self, queries: np.ndarray, k: int, workers: int = 0, where: Condition | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and scores of the `k` nearest to each of (Q, D) checked queries."""
-        metric, rank = self.manifest.metric, self.rank()
+        metric, rank = self.manifest.metric, self.rank(where)
         return exact.top_k(self.all_vectors, queries, k, metric, rank, workers)
 
     def above(
-        self, query: np.ndarray, threshold: float, workers: int = 0
+        self,
+        query: np.ndarray,
+        threshold: float,
+        workers: int = 0,
+        where: Condition | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and scores of all that score at least `threshold`."""
-        metric, rank = self.manifest.metric, self.rank()
+        metric, rank = self.manifest.metric, self.rank(where)
         return exact.above(self.all_vectors, query, threshold, metric, rank, workers)
 
     def ids_of(self, rows: Iterable[int]) -> list[str]:

@@ -1,0 +1,46 @@
+"""Which rows of a snapshot a filter keeps."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+
+import numpy as np
+
+from rvcnn.index.files import Home, damaged
+from rvcnn.where import COLUMNS, Condition
+from rvcnn.where.evaluate import fields, predicate
+
+_CHUNK = 4096
+
+
+def rows_where(home: Home, connection: sqlite3.Connection, condition: Condition) -> np.ndarray:
+    """Return the rows, int64, of the items with a vector for which a condition is true.
+
+    Only the columns that it asks for are read; what it compares them with stays in Python.
+    """
+    names = sorted({field.column for field in fields(condition)})
+    sources = ["metadata" if name == "metadata" else COLUMNS[name].source for name in names]
+    test = predicate(condition, {name: place for place, name in enumerate(names, 1)})
+    found = connection.execute(
+        f"SELECT {', '.join(['row', *sources])} FROM items WHERE row IS NOT NULL"
+    )
+    try:
+        return np.fromiter((row[0] for row in _converted(found, names) if test(row)), np.int64)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise damaged(home, f"what is stored about an item cannot be read: {error}") from error
+
+
+def _converted(found: sqlite3.Cursor, names: list[str]) -> Iterator[list]:
+    """Yield records with the values that a filter speaks of in place of the stored ones."""
+    conversions = [
+        (place, json.loads if name == "metadata" else COLUMNS[name].convert)
+        for place, name in enumerate(names, 1)
+    ]
+    conversions = [(place, convert) for place, convert in conversions if convert is not None]
+    while records := found.fetchmany(_CHUNK):
+        for record in records:
+            row = list(record)
+            for place, convert in conversions:
+                if row[place] is not None:
+                    row[place] = convert(row[place])
+            yield row

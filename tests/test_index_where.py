@@ -1,0 +1,189 @@
+"""Filtered searches against brute force over the rows that a filter keeps."""
+
+import numpy as np
+import pytest
+
+from rvcnn.errors import IndexDamagedError, UsageError
+from rvcnn.index import Index, exact
+from rvcnn.index.formats import FORMATS
+from rvcnn.where import parse
+
+COUNT, DIM = 30_000, 24
+SHARES = {"half": 0.5, "hundredth": 0.01, "few": 0.0001, "none": 0.0, "all": 1.0}
+
+
+@pytest.fixture(scope="module", params=[*FORMATS, "euclidean"])
+def filled(request, tmp_path_factory):
+    """An index of random vectors, some of them equal; which rows each filter keeps; its vectors."""
+    rng = np.random.default_rng(5)
+    metric = "euclidean" if request.param == "euclidean" else "cosine"
+    dtype = "float32" if request.param == "euclidean" else request.param
+    index = Index.create(tmp_path_factory.mktemp("where"), DIM, metric, dtype=dtype)
+    vectors = rng.standard_normal((COUNT, DIM)).astype(np.float32)
+    vectors[rng.integers(0, COUNT, 3000)] = vectors[7]
+    kept = {}
+    for name, share in SHARES.items():
+        kept[name] = np.zeros(COUNT, bool)
+        kept[name][rng.permutation(COUNT)[: round(share * COUNT)]] = True
+    names = np.array([f"{n:05d}" for n in rng.permutation(COUNT)])
+    tags = [{name: bool(kept[name][i]) for name in SHARES} for i in range(COUNT)]
+    with index.writer() as writer:
+        writer.add(vectors, names.tolist(), tags)
+        writer.add(
+            vectors[:50], [f"gone{n}" for n in range(50)], [dict.fromkeys(SHARES, True)] * 50
+        )
+    index.remove([f"gone{n}" for n in range(50)])
+    return index, names, kept, index.vectors(names.tolist()).astype(np.float64)
+
+
+def truth(vectors, query, metric):
+    """Return the scores by their definition, in float64."""
+    if metric == "euclidean":
+        return -np.sqrt(((vectors - query) ** 2).sum(axis=1))
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+    return vectors @ query / lengths
+
+
+@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize("k", [1, 10, 500])
+def test_the_k_nearest_of_those_a_filter_keeps(filled, name, k):
+    index, names, kept, vectors = filled
+    queries = np.random.default_rng(k).standard_normal((3, DIM)).astype(np.float32)
+    found = index.search(queries, k, where=name)
+    wanted = min(k, int(kept[name].sum()))
+    assert found.scores.shape == (3, wanted)
+    place = {identity: i for i, identity in enumerate(names)}
+    for query, ids, scores in zip(queries, found.ids, found.scores, strict=True):
+        true = truth(vectors, query.astype(np.float64), index.metric)
+        best = -np.sort(-true[kept[name]])[:wanted]
+        rows = [place[i] for i in ids]
+        assert kept[name][rows].all() and len(set(rows)) == wanted
+        np.testing.assert_allclose(true[rows], best, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(scores, best, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_thresholds_and_near_matches_among_those_a_filter_keeps(filled, name):
+    index, names, kept, vectors = filled
+    query = np.random.default_rng(9).standard_normal(DIM).astype(np.float32)
+    true = truth(vectors, query.astype(np.float64), index.metric)
+    among = np.sort(true[kept[name]])
+    best = index.nearest(query, where=name)
+    if not len(among):
+        assert best is None and not index.has_near_match(query, -1e9, where=name)
+        assert index.search_with_threshold(query, -1e9, where=name) == []
+        return
+    assert kept[name][names.tolist().index(best.id)]
+    assert best.score == pytest.approx(among[-1], abs=1e-5)
+    # Halfway between two scores that differ, so that rounding decides nothing.
+    gaps = np.diff(among[-200:])
+    at = int(np.argmax(gaps)) if len(gaps) else 0
+    threshold = float(among[-200:][at] + gaps[at] / 2) if len(gaps) else float(among[-1] - 1)
+    wanted = set(names[kept[name] & (true >= threshold)].tolist())
+    assert {m.id for m in index.search_with_threshold(query, threshold, where=name)} == wanted
+    assert index.has_near_match(query, threshold, where=name)
+    assert not index.has_near_match(query, float(among[-1]) + 1e-3, where=name)
+
+
+def test_gathering_does_not_show(filled, monkeypatch):
+    index, *_ = filled
+    queries = np.random.default_rng(1).standard_normal((5, DIM)).astype(np.float32)
+    gathered = index.search(queries, 20, where="hundredth")
+    monkeypatch.setattr(exact, "_FEW", 0)
+    scanned = index.search(queries, 20, where="hundredth")
+    assert gathered.ids == scanned.ids
+    assert gathered.scores.tobytes() == scanned.scores.tobytes()
+    monkeypatch.setattr(exact, "_FEW", 2)
+    monkeypatch.setattr(exact, "_MOST_GATHERED", 97)
+    blocks = index.search(queries, 20, where="hundredth")
+    assert blocks.ids == scanned.ids and blocks.scores.tobytes() == scanned.scores.tobytes()
+
+
+def test_few_rows_are_read_alone(filled, monkeypatch):
+    index, *_ = filled
+    read = []
+    for scan in exact.SCANS.values():
+        bounds = scan.bounds
+
+        def counting(self, block, scratch, bounds=bounds):
+            read.append(block.stop - block.start if isinstance(block, slice) else len(block))
+            return bounds(self, block, scratch)
+
+        monkeypatch.setattr(scan, "bounds", counting)
+    index.search(np.ones(DIM), 10, where="few")
+    assert sum(read) == round(SHARES["few"] * COUNT)
+
+
+def test_a_filter_is_evaluated_once_a_commit(tmp_path, monkeypatch):
+    index = Index.create(tmp_path, 2)
+    index.add(np.eye(2), ["a", "b"], [{"n": 1}, {"n": 2}])
+    calls = []
+    from rvcnn.index import snapshot
+
+    def counting(*args):
+        calls.append(args)
+        return rows_where(*args)
+
+    rows_where = snapshot.rows_where
+    monkeypatch.setattr(snapshot, "rows_where", counting)
+    for _ in range(3):
+        assert index.search([1, 0], where="n = 2").ids == [["b"]]
+    assert index.nearest([1, 0], where=parse("n = 2")).id == "b"
+    assert len(calls) == 1
+    index.add([[1, 1]], ["c"], [{"n": 2}])
+    assert index.search([1, 0], where="n = 2").ids == [["c", "b"]]
+    assert len(calls) == 2
+    for n in range(30):
+        index.search([1, 0], where=f"n = {n}")
+    with index.snapshot() as now:
+        assert len(now._loaded.chosen) <= 8
+
+
+def test_true_and_1_are_two_filters(tmp_path):
+    index = Index.create(tmp_path, 2)
+    index.add(np.eye(2), ["one", "true"], [{"n": 1}, {"n": True}])
+    assert index.search([1, 0], where="n = 1").ids == [["one"]]
+    assert index.search([1, 0], where="n = true").ids == [["true"]]
+
+
+def test_what_the_index_knows_of_files(tmp_path):
+    from rvcnn.index import Item
+
+    index = Index.create(tmp_path, 2)
+    with index.writer() as writer:
+        for n, name in enumerate(["a/old.jpg", "a/new.png", "b/new.png"]):
+            facts = {"size": 100 * n, "mtime_ns": n * 10**9 + 5, "sha256": bytes([n] * 32)}
+            facts |= {"width": 10 * n, "height": 7, "format": "PNG" if n else "JPEG"}
+            writer.put(Item(name, **facts, added_at=1_700_000_000 + n), [1.0, n])
+
+    def ids(where):
+        return sorted(index.search([1, 0], where=where).ids[0])
+
+    assert ids("width >= 10 and height = 7") == ["a/new.png", "b/new.png"]
+    assert ids("format = 'JPEG' or size > 150") == ["a/old.jpg", "b/new.png"]
+    assert ids("path like 'A/%'") == ["a/new.png", "a/old.jpg"]
+    assert ids("path glob 'a/*.png'") == ["a/new.png"]
+    assert ids("name = 'new.png'") == ["a/new.png", "b/new.png"]
+    assert ids("modified > 1") == ["a/new.png", "b/new.png"]
+    assert ids("added_at < '2023-11-14T22:13:21Z'") == ["a/old.jpg"]
+    assert ids(f"sha256 = '{'01' * 32}'") == ["a/new.png"]
+    assert ids("metadata is null") == ["a/new.png", "a/old.jpg", "b/new.png"]
+    assert ids("width > 1000") == []
+
+
+def test_a_bad_filter_is_an_error_that_says_where(tmp_path):
+    index = Index.create(tmp_path, 2)
+    with pytest.raises(UsageError, match="column 6: expected a name or a value, not the end"):
+        index.search([1, 0], where="n >= ")
+
+
+def test_damaged_metadata_is_told(tmp_path):
+    import sqlite3
+
+    index = Index.create(tmp_path, 2)
+    index.add(np.eye(2), ["a", "b"], [{"n": 1}, None])
+    index.close()
+    with sqlite3.connect(index.location / "items.sqlite") as connection:
+        connection.execute("UPDATE items SET metadata = '{' WHERE id = ?", (b"a",))
+    with pytest.raises(IndexDamagedError, match="verify --repair"):
+        index.search([1, 0], where="n = 1")
