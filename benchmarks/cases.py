@@ -47,12 +47,15 @@ class Case(NamedTuple):
 
 def write_onnx(weights: str, output: str, size: int, fold: bool, folder: Path) -> str:
     """Export a network next to the other files of a run."""
-    import export_onnx
     import onnx
+
+    from rvcnn.onnx.export.graph import to_onnx
+    from rvcnn.passes.fold_batch_norm import fold_batch_norm
 
     file = folder / f"{Path(weights).stem}.{output}.onnx"
     graph = networks.load(weights, output).graph
-    onnx.save(export_onnx.to_onnx(graph, (size, size, 3), fold), file)
+    graph = fold_batch_norm(graph) if fold else graph
+    onnx.save(to_onnx(graph, (size, size, 3), batch=1, output=output), file)
     return str(file)
 
 

@@ -126,15 +126,14 @@ def measure(given, folder: Path, case: str, onnx: str) -> list[dict]:
 def export(given, folder: Path) -> str:
     """The network as ONNX for the script; empty if ONNX Runtime or onnx is not installed."""
     try:
-        import export_onnx
-        import onnx
+        import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
     except ImportError as error:
         common.note(f"the script is not measured: {error}")
         return ""
-    graph = networks.load(given.weights, "embedding").graph
     file = folder / "network.onnx"
-    onnx.save(export_onnx.to_onnx(graph, (224, 224, 3)), file)
+    model = networks.load(given.weights, "embedding")
+    rvcnn.export_onnx(model, file, size=224, batch=1)
     return str(file)
 
 

@@ -60,8 +60,7 @@ def load(weights: str, output: str, threads: int = 1, precision: str = "fp32") -
         threads=threads,
         precision=precision,
     )
-    is_logits = model.graph.outputs == (model.architecture.classifier,)
-    if is_logits != (output == "logits"):
+    if model.is_classifier != (output == "logits"):
         raise SystemExit(f"{weights} has no classifier: ask for --output embedding")
     return model
 

@@ -45,6 +45,23 @@ min_similarity = click.option(
 )
 
 
+model = click.option(
+    "-m", "--model", metavar="NAME", help="The architecture; `rvcnn models` lists them."
+)
+weights = click.option(
+    "--weights",
+    type=PATH,
+    metavar="FILE",
+    help="safetensors, a PyTorch checkpoint or .npz; by default, the model of the install.",
+)
+embedding = click.option(
+    "--embedding",
+    metavar="LAYER",
+    help="The layer that vectors are taken from: pooled, pre_logits, embed, or LAYER pooled, the "
+    "mean of a layer's map; by default what the weights say.",
+)
+
+
 def output_file(help: str, required: bool = False) -> Callable:
     """Return the option -o."""
     return click.option("-o", "--output", type=PATH, metavar="FILE", required=required, help=help)
@@ -52,15 +69,8 @@ def output_file(help: str, required: bool = False) -> Callable:
 
 engine = grouped(
     "engine",
-    model=click.option(
-        "-m", "--model", metavar="NAME", help="The architecture; `rvcnn models` lists them."
-    ),
-    weights=click.option(
-        "--weights",
-        type=PATH,
-        metavar="FILE",
-        help="safetensors, a PyTorch checkpoint or .npz; by default, the model of the install.",
-    ),
+    model=model,
+    weights=weights,
     precision=click.option(
         "--precision",
         type=click.Choice(["fp32", "int8", "auto"]),

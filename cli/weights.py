@@ -11,12 +11,15 @@ from rvcnn.cli.console import note, printable
 from rvcnn.cli.info import show
 from rvcnn.cli.output import write_json, write_text
 from rvcnn.cli.progress import BYTES, Progress
+from rvcnn.cli.weights_export import export
 
 
 @click.group("weights", epilog="\b\nExample:\n  rvcnn weights info model.pth")
 def command() -> None:
     """Look into, convert and fetch weights."""
 
+
+command.add_command(export)
 
 entry = click.option(
     "--entry", metavar="NAME", help="Of a checkpoint with several sets of weights, the one to take."

@@ -17,6 +17,7 @@ _HOMES = {
     "create_backbone": "backbones",
     "create_model": "model",
     "list_models": "model",
+    "export_onnx": "onnx.export",
     "QuantParams": "quantization",
     "QuantizedTensor": "quantization",
     "quantize": "quantization",

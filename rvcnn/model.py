@@ -284,6 +284,11 @@ class Model:
         )
 
     @property
+    def is_classifier(self):
+        """Whether its results are logits, not embeddings."""
+        return self.graph.outputs == (self.architecture.classifier,)
+
+    @property
     def precision(self):
         """Arithmetic of the network: "fp32" or "int8"."""
         return "int8" if self._quantization else "fp32"

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from rvcnn.errors import UsageError
+
 
 def path_fields(path: str) -> dict[str, str]:
     """Return a path's JSON fields: ``path``, and ``path_bytes`` where its name is no UTF-8.
@@ -43,3 +45,13 @@ def open_whole(file: Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def check_output(file: Path, suffix: str = "") -> None:
+    """Raise UsageError unless a file can be written there; its name must end in the suffix."""
+    if suffix and file.suffix.lower() != suffix:
+        raise UsageError(f"cannot write {file}: its name must end in {suffix}")
+    if file.exists() and not file.is_file():
+        raise UsageError(f"cannot write {file}: it is no regular file")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"cannot write {file}: no such folder: {file.parent}")

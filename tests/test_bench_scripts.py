@@ -130,8 +130,8 @@ def test_engines_that_disagree_are_not_timed(tmp_path):
         run_in(
             tmp_path, f"networks.write_random_weights('mobilenetv3_small', Path('{seed}'), {seed})"
         )
-    run("export_onnx.py", "1", "other.onnx", "--input-size", 64, folder=tmp_path)
-    files = ("--weights", "0", "--onnx", "other.onnx")
+    run_in(tmp_path, "cases.write_onnx('1', 'logits', 64, True, Path())")
+    files = ("--weights", "0", "--onnx", "1.logits.onnx")
     done = run(
         "engines.py",
         "--quick",
@@ -148,7 +148,7 @@ def test_engines_that_disagree_are_not_timed(tmp_path):
 
 def run_in(folder, code):
     """Run a statement that knows the benchmarks' modules."""
-    code = f"import networks; from pathlib import Path; {code}"
+    code = f"import cases, networks; from pathlib import Path; {code}"
     environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
 

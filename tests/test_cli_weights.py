@@ -11,6 +11,7 @@ from cli_checks import picture, run, run_ok
 from graph_checks import random_tensors
 from layouts import to_timm
 
+from rvcnn import Embedder
 from rvcnn.cli.weights import command
 from rvcnn.model import create_model
 from rvcnn.models import MobileNetConfig, mobilenetv3
@@ -30,7 +31,7 @@ def source(tmp_path, monkeypatch):
     return "model.pth"
 
 
-@pytest.mark.parametrize("name", ["info", "import", "pull"])
+@pytest.mark.parametrize("name", ["info", "import", "pull", "export"])
 def test_help_ends_with_an_example(name):
     *_, title, example = run_ok("weights", name, "-h").rstrip().splitlines()
     assert title.strip() == "Example:" and example.split()[:3] == ["rvcnn", "weights", name]
@@ -144,3 +145,40 @@ def test_a_command_that_is_given_foreign_weights_says_how_it_read_them(source, c
     assert TRANSLATED not in run("embed", *files, "w.safetensors").stderr
     assert np.load("x.npy").tobytes() == first.tobytes()
     assert TRANSLATED not in run("embed", *files, "timm.safetensors", "--quiet").stderr
+
+
+@pytest.mark.compare
+def test_export_writes_the_embedders_network(onnxruntime, tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    image = picture(3)
+    result = run("weights", "export", "-o", "m.onnx", "--preprocess", "resize", "--postprocess")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == "mobilenetv3_small, 512 values an image, written to m.onnx\n"
+    session = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {"pixels": np.array(image)[None]})[0]
+    assert got @ Embedder().embed([image])[0] > 0.999
+    run_ok("weights", "export", "-o", "p.onnx", "--embedding", "pooled", "--any-size", "--quiet")
+    session = onnxruntime.InferenceSession("p.onnx", providers=["CPUExecutionProvider"])
+    x = np.ones((1, 3, 50, 61), np.float32)
+    assert session.run(None, {"input": x})[0].shape == (1, 576)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "m.pb"), "its name must end in .onnx"),
+        (("-o", "m.onnx", "--logits"), "has no classifier: leave --logits out"),
+        (("-o", "m.onnx", "--logits", "--embedding", "pooled"), "--logits is"),
+        (("-o", "m.onnx", "--embedding", "nowhere"), "no layer 'nowhere'; layers are features.0"),
+        (("-o", "m.onnx", "--any-size", "--input-size", "64"), "neither one that is given"),
+        (("-o", "m.onnx", "-m", "resnet18"), "resnet18 needs weights"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_and_leaves_no_file(
+    tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    result = run("weights", "export", *options)
+    assert message in result.stderr and result.exit_code in (1, 2)
+    assert not any(Path().iterdir())

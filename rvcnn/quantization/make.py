@@ -10,6 +10,7 @@ import numpy as np
 from rvcnn.errors import UsageError
 from rvcnn.images import Preprocess
 from rvcnn.model import create_model
+from rvcnn.paths import check_output
 
 from . import sample
 from .calibrate import calibrate, passes
@@ -109,7 +110,7 @@ def make(
     UsageError
         Fewer than two images, an output that cannot be a file, labels of a model without classes.
     """
-    _check(output)
+    check_output(output)
     known = None if labels is None else sample.read_labels(labels)
     exact = create_model(model, weights=weights, num_classes=0, normalize=True)
     if known is not None and exact.weights.number("num_classes") == 0:
@@ -135,13 +136,6 @@ def make(
     if written:
         save(output, exact, quantization)
     return Made(trial, len(pixels[first]), held_out, sizes, written)
-
-
-def _check(output):
-    if output.is_dir() or (output.exists() and not output.is_file()):
-        raise UsageError(f"cannot write {output}: it is no regular file")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"cannot write {output}: no such folder: {output.parent}")
 
 
 def _read(paths, exact, images, workers, watch, filters):

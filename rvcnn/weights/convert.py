@@ -9,6 +9,7 @@ from types import MappingProxyType
 from rvcnn.errors import UsageError, WeightsError
 from rvcnn.images import Preprocess
 from rvcnn.model import create_model
+from rvcnn.paths import check_output
 
 from .core import Weights
 from .layouts import OWN
@@ -117,7 +118,7 @@ def import_weights(path, target, *, preset=None, entry=None, **metadata) -> Weig
     if unknown:
         raise UsageError(f"no such metadata: {', '.join(sorted(unknown))}")
     target = Path(target)
-    _check_target(target)
+    check_output(target, ".safetensors")
     weights = load_weights(path, entry)
     given = {key: str(value) for key, value in metadata.items() if value is not None}
     architecture = {**weights.metadata, **given}.get("architecture")
@@ -146,15 +147,6 @@ def _embedding(weights):
         return {"embedding": "pooled"}
     width = len(weights.tensors["embed.weight"])
     return {"embedding": "embed", "embedding_dim": str(width)}
-
-
-def _check_target(target):
-    if target.suffix.lower() != ".safetensors":
-        raise UsageError(f"cannot write {target}: its name must end in .safetensors")
-    if target.exists() and not target.is_file():
-        raise UsageError(f"cannot write {target}: it is no regular file")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"cannot write {target}: no such folder: {target.parent}")
 
 
 def _write_checked(weights, target):

@@ -1,0 +1,103 @@
+"""Every operator's form in ONNX, in one table."""
+
+from collections.abc import Callable
+
+from rvcnn import ops
+from rvcnn.graph import Node
+
+from .writer import Writer
+
+
+def _conv(writer: Writer, node: Node) -> None:
+    op, name, (x, *residual) = node.op, node.name, node.inputs
+    inputs = [writer.map(x), writer.constant(f"{name}.weight", node.params["weight"])]
+    if op.bias:
+        inputs.append(writer.constant(f"{name}.bias", node.params["bias"]))
+    steps = [(activation, "act") for activation in [op.activation] if activation != "identity"]
+    attributes = writer.window(op, x) | {"dilations": op.dilation, "group": op.groups}
+    value = writer.node("Conv", inputs, f"{name}/conv" if steps or residual else name, **attributes)
+    for activation, end in steps:
+        output = f"{name}/{end}" if residual else name
+        value = writer.activation(value, activation, output, op.slope)
+    if residual:
+        writer.node("Add", [value, writer.map(residual[0])], name)
+
+
+def _linear(writer: Writer, node: Node) -> None:
+    op, name = node.op, node.name
+    tensors = [writer.constant(f"{name}.{key}", node.params[key]) for key in ("weight", "bias")]
+    inputs = [writer.vector(node.inputs[0]), *tensors]
+    fused = op.activation != "identity"
+    value = writer.node("Gemm", inputs, f"{name}/gemm" if fused else name, transB=1)
+    if fused:
+        writer.activation(value, op.activation, name, op.slope)
+    writer.flat.add(name)
+
+
+def _batch_norm(writer: Writer, node: Node) -> None:
+    tensors = [writer.constant(f"{node.name}.{k}", node.params[k]) for k in node.op.parameters()]
+    inputs = [writer.map(node.inputs[0]), *tensors]
+    writer.node("BatchNormalization", inputs, node.name, epsilon=node.op.epsilon)
+
+
+def _activation(writer: Writer, node: Node) -> None:
+    (x,) = node.inputs
+    writer.activation(x, node.op.name, node.name, node.op.slope)
+    if x in writer.flat:
+        writer.flat.add(node.name)
+
+
+def _max_pool(writer: Writer, node: Node) -> None:
+    (x,) = node.inputs
+    writer.node("MaxPool", [writer.map(x)], node.name, **writer.window(node.op, x))
+
+
+def _concat(writer: Writer, node: Node) -> None:
+    writer.node("Concat", [writer.map(x) for x in node.inputs], node.name, axis=1)
+
+
+def _slice(writer: Writer, node: Node) -> None:
+    ends = {"from": node.op.start, "to": node.op.stop, "axis": 1}
+    ends = [writer.constant(f"{node.name}/{key}", [value]) for key, value in ends.items()]
+    writer.node("Slice", [writer.map(node.inputs[0]), *ends], node.name)
+
+
+def _shuffle(writer: Writer, node: Node) -> None:
+    (x,) = node.inputs
+    writer.shuffle(writer.map(x), node.name, node.op.groups, writer.shapes[x])
+
+
+def _interleave(writer: Writer, node: Node) -> None:
+    both = [writer.map(x) for x in node.inputs]
+    value = writer.node("Concat", both, f"{node.name}/both", axis=1)
+    writer.shuffle(value, node.name, 2, writer.shapes[node.name])
+
+
+def _l2_normalize(writer: Writer, node: Node) -> None:
+    writer.node("LpNormalization", [writer.vector(node.inputs[0])], node.name, axis=1, p=2)
+    writer.flat.add(node.name)
+
+
+def _of_maps(kind: str) -> Callable[[Writer, Node], None]:
+    def emit(writer, node):
+        writer.node(kind, [writer.map(x) for x in node.inputs], node.name)
+
+    return emit
+
+
+EMITTERS: dict[type[ops.Op], Callable[[Writer, Node], None]] = {
+    ops.Conv2d: _conv,
+    ops.Linear: _linear,
+    ops.BatchNorm: _batch_norm,
+    ops.Activation: _activation,
+    ops.L2Normalize: _l2_normalize,
+    ops.GlobalAvgPool: _of_maps("GlobalAveragePool"),
+    ops.MaxPool: _max_pool,
+    ops.Concat: _concat,
+    ops.SliceChannels: _slice,
+    ops.ShuffleChannels: _shuffle,
+    ops.Interleave: _interleave,
+    ops.Add: _of_maps("Add"),
+    ops.ScaleChannels: _of_maps("Mul"),
+}
+"""For every operator on float32 maps, the function that writes a node of it."""
