@@ -12,6 +12,7 @@ COMMANDS = (
     "embed",
     "search",
     "compare",
+    "dedup",
     "export",
     "info",
     "verify",

@@ -296,3 +296,26 @@ def sum_lanes(typingctx, x):
         return builder.extract_element(value, ir.Constant(_INT, 0))
 
     return types.float32(x), codegen
+
+
+@intrinsic
+def any_at_least(typingctx, x, bound):
+    """Whether any lane is at least a bound; NaN is not."""
+
+    def codegen(context, builder, sig, args):
+        value, least = _vectors(context, builder, (x, bound), args, x.lanes)
+        mask = builder.fcmp_ordered(">=", value, least)
+        bits = ir.IntType(x.lanes)
+        return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
+
+    return types.boolean(x, bound), codegen
+
+
+@intrinsic
+def lane_of(typingctx, x, index):
+    """One lane as a float32 scalar."""
+
+    def codegen(context, builder, sig, args):
+        return builder.extract_element(args[0], args[1])
+
+    return types.float32(x, index), codegen

@@ -6,7 +6,7 @@ import numpy as np
 from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
 from kernels_winograd import winograd
 
-from rvcnn.kernels import Call, Map, elementwise, resize, vector
+from rvcnn.kernels import Call, Map, elementwise, near_pairs, resize, vector
 
 ACTIVATIONS = "identity relu relu6 leaky_relu hard_sigmoid hard_swish sigmoid silu".split()
 CHANNELS = (1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40)
@@ -137,6 +137,15 @@ def calls_of_plans():
         out = np.zeros((asked, 7), np.int32)
         arrays = [rng.integers(-128, 128, (n, dim), dtype=np.int8) for n in out.shape]
         calls[f"{asked} s8 dots {dim}"] = vector.dot_products_s8(out, *arrays)
+    for count, dim in itertools.product((1, 14, 33), (3, 130)):
+        rows, columns = (rng.integers(-128, 128, (n, dim), dtype=np.int8) for n in (9, count))
+        ones = np.ones(max(9, count))
+        packed = near_pairs.pack(columns, ones[:count], ones[:count])
+        out = np.zeros(11, np.int32)
+        limits = np.full(9, 20_000.0)
+        calls[f"{count} near pairs {dim}"] = near_pairs.near_pairs(
+            out, rows, ones[:9], limits, packed
+        )
     return calls
 
 

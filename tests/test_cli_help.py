@@ -64,9 +64,9 @@ def test_list_of_commands_says_what_each_does():
 
 
 def test_no_other_command_exists():
-    result = CliRunner().invoke(app, ["dedup"])
+    result = CliRunner().invoke(app, ["cluster"])
     assert result.exit_code == 2
-    assert "No such command 'dedup'" in result.stderr
+    assert "No such command 'cluster'" in result.stderr
     assert result.stdout == ""
 
 

@@ -88,6 +88,7 @@ INSTRUCTIONS = {
     "f32_global_avg_pool": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_pool": (r"fcm\w+\s+v\d+\.4s", r"vcmp\w*ps\s.*%{}mm"),
     "s8_dot_products": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
+    "s8_near_pairs": WIDENED,
     "u8_igemm": WIDENED,
     "u8_dwconv": WIDENED,
     "u8_quantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),

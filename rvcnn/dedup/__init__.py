@@ -1,0 +1,1 @@
+"""Near-duplicates: which pictures are the same, which one to keep, what to do with the rest."""

@@ -1,0 +1,126 @@
+"""Groups of near-duplicates: stars round the picture to keep, never chains.
+
+Pictures come in the order of preference. The first that is in no group yet is a keeper, and its
+group is every other, in no group yet, that reaches the threshold *with it*. So a row of pictures
+that each resemble only the next does not become one group, and what would be deleted has always
+been compared with what would be kept. The result depends on nothing but the pictures.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rvcnn.dedup.pairs import Pairs, pairs_between, pairs_within
+from rvcnn.dedup.pictures import Picture
+from rvcnn.dedup.vectors import Vectors
+
+
+class Duplicate(NamedTuple):
+    """A picture that its group's keeper stands for: their cosine, and if their bytes are equal."""
+
+    picture: Picture
+    score: float
+    same: bool
+
+
+class Group(NamedTuple):
+    """A picture to keep and its duplicates, the nearest first."""
+
+    keeper: Picture
+    duplicates: list[Duplicate]
+
+
+def by_content(pictures: Sequence[Picture]) -> list[list[int]]:
+    """Return the numbers of pictures, those of equal bytes together, in order of first sight."""
+    classes: dict[object, list[int]] = {}
+    for number, picture in enumerate(pictures):
+        content = picture.item.sha256
+        classes.setdefault(number if content is None else content, []).append(number)
+    return list(classes.values())
+
+
+def upright(
+    pictures: Sequence[Picture], vectors: Vectors, references: int, threshold: float
+) -> Pairs:
+    """Find the pairs among pictures as they are; the first so many are `references`, if any.
+
+    With references, only pairs of one with another picture.
+    """
+    if not references:
+        return pairs_within(vectors, threshold)
+    others = vectors.part(slice(references, None))
+    pairs = pairs_between(vectors.part(slice(references)), others, threshold)
+    return pairs._replace(second=pairs.second + references)
+
+
+def find_groups(
+    pictures: Sequence[Picture],
+    vectors: Vectors,
+    threshold: float,
+    referred: bool = False,
+    find_pairs=upright,
+) -> list[Group]:
+    """Group pictures whose cosine with a keeper is at least `threshold`.
+
+    Parameters
+    ----------
+    pictures
+        In the order of preference.
+    vectors
+        Theirs.
+    threshold
+        The least cosine. Pictures of equal bytes are duplicates at any.
+    referred
+        Whether only references are keepers, and only other pictures duplicates.
+    find_pairs
+        Finds pairs among pictures of different contents: `upright`, or one like it.
+
+    Returns
+    -------
+    list of Group
+        In the order of preference of their keepers.
+    """
+    classes = by_content(pictures)
+    firsts = np.array([numbers[0] for numbers in classes], np.int64)
+    references = sum(pictures[i].reference for i in firsts) if referred else 0
+    if referred and not references:
+        return []
+    pairs = find_pairs([pictures[i] for i in firsts], vectors.part(firsts), references, threshold)
+    groups = []
+    for keeper, near in _stars(pairs, len(firsts), references or len(firsts)):
+        duplicates = [
+            Duplicate(pictures[i], score, own == keeper)
+            for own, score in [(keeper, 1.0), *near]
+            for i in classes[own]
+            if i != firsts[keeper] and not pictures[i].reference
+        ]
+        if duplicates:
+            duplicates.sort(key=lambda d: (not d.same, -d.score, d.picture.preference()))
+            groups.append(Group(pictures[firsts[keeper]], duplicates))
+    return groups
+
+
+def _stars(pairs: Pairs, count: int, keepers: int) -> list[tuple[int, list[tuple[int, float]]]]:
+    """Return each keeper with its neighbours and their scores: each number in one star.
+
+    Of the numbers below `count`, those below `keepers` may be kept.
+    """
+    ends = np.concatenate([pairs.first, pairs.second])
+    order = np.argsort(ends, kind="stable")
+    others = np.concatenate([pairs.second, pairs.first])[order]
+    scores = np.tile(pairs.scores, 2)[order]
+    starts = np.searchsorted(ends[order], np.arange(count + 1))
+    free = np.ones(count, bool)
+    stars = []
+    for keeper in range(keepers):
+        if not free[keeper]:
+            continue
+        free[keeper] = False
+        span = slice(starts[keeper], starts[keeper + 1])
+        near = others[span]
+        wanted = free[near]
+        free[near[wanted]] = False
+        members = zip(near[wanted].tolist(), scores[span][wanted].tolist(), strict=True)
+        stars.append((keeper, list(members)))
+    return stars
