@@ -13,6 +13,7 @@ COMMANDS = (
     "search",
     "compare",
     "dedup",
+    "tag",
     "export",
     "info",
     "verify",

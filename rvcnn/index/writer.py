@@ -1,15 +1,16 @@
 """The writer of an index: one at a time, each commit all or nothing."""
 
+import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rvcnn.errors import ShapeError, UsageError
-from rvcnn.index.files import Home, told
+from rvcnn.index.files import Home, damaged, told
 from rvcnn.index.formats import encode
 from rvcnn.index.items import (
     COLUMNS,
@@ -18,6 +19,7 @@ from rvcnn.index.items import (
     Status,
     encode_id,
     encode_ids,
+    encode_metadata,
     fact_sum,
     facts,
     from_record,
@@ -32,6 +34,13 @@ _UPSERT = (
     f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS[1:])}"
 )
+_METADATA = FACTS.index("metadata")
+CHANGES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]] = {
+    "merge": lambda old, new: {**old, **new},
+    "replace": lambda old, new: dict(new),
+    "remove": lambda old, new: {k: v for k, v in old.items() if k not in new},
+}
+"""The ways in which new metadata may change the old."""
 _BURY = "INSERT INTO dead SELECT row, vector_sum FROM items WHERE id = ? AND row IS NOT NULL"
 
 
@@ -189,6 +198,41 @@ class Writer:
             moved = (*moved[:-2], tag, digest)
             connection.execute("DELETE FROM items WHERE id = ?", (encode_id(old),))
             connection.execute(_UPSERT, (*moved, row, fact_sum(*moved)))
+
+    def tag(self, identity: str, metadata: Mapping[str, Any], how: str = "merge") -> bool:
+        """Change the metadata of an id; whether the index has it.
+
+        Parameters
+        ----------
+        identity
+            The id, of an item with a vector or without.
+        metadata
+            What JSON can hold.
+        how
+            ``merge`` into what is there, ``replace`` that, or ``remove`` its keys from it. What is
+            left empty becomes None.
+        """
+        if how not in CHANGES:
+            raise UsageError(f"unknown change of metadata {how!r}: one of {', '.join(CHANGES)}")
+        with self._store.changing():
+            found = self._store.connection.execute(
+                f"SELECT {', '.join(FACTS)}, checksum FROM items WHERE id = ?",
+                (encode_id(identity),),
+            )
+            record = found.fetchone()
+            if record is None:
+                return False
+            *known, checksum = record
+            if fact_sum(*known) != checksum:
+                raise damaged(self._store.home, f"what is stored about {identity!r} has changed")
+            text = known[_METADATA]
+            changed = CHANGES[how](json.loads(text) if text else {}, metadata)
+            known[_METADATA] = encode_metadata(changed or None)
+            self._store.connection.execute(
+                "UPDATE items SET metadata = ?, checksum = ? WHERE id = ?",
+                (known[_METADATA], fact_sum(*known), known[0]),
+            )
+            return True
 
     def find_content(self, sha256: bytes) -> tuple[Item, np.ndarray] | None:
         """Return an item whose file had this content, with its vector (D,), or None.
