@@ -151,9 +151,8 @@ def _path_at(file: Path, header: Sequence[str], columns: Sequence[str]) -> int:
 def _of_cells(line: int, header: Sequence[str], cells: Sequence[str], path_at: int) -> Row:
     if len(cells) != len(header):
         raise _BadRow(f"{len(cells)} values, where the first line has {len(header)}")
-    others = {
-        name: c for i, (name, c) in enumerate(zip(header, cells, strict=True)) if i != path_at
-    }
+    others = dict(zip(header, cells, strict=True))
+    path = others.pop(header[path_at])
     if "metadata" in others:
         values = _json_object(others["metadata"]) if others["metadata"] else {}
         return _row(line, path, values, tuple(values))

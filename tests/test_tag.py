@@ -77,7 +77,8 @@ def test_numbers_come_back(number):
 def test_a_csv_table(tmp_path):
     file = write(
         tmp_path / "t.csv",
-        '\ufeffspecies,path,"a, b",empty\r\nfox,a.jpg,1, \r\n\r\n"two\nlines",b.jpg,"say ""x""",true\n',
+        '\ufeffspecies,path,"a, b",empty\r\nfox,a.jpg,1, \r\n\r\n'
+        '"two\nlines",b.jpg,"say ""x""",true\n',
     )
     first, second = read_table(file)
     assert first == (2, "a.jpg", {"species": "fox", "a, b": 1}, ("species", "a, b", "empty"))
