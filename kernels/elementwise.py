@@ -185,10 +185,15 @@ ACTIVATIONS = (*FUSED, "leaky_relu", "sigmoid", "silu")
 def activate(out, x, activation, slope=0.01):
     """Calls for an activation by name; ``slope`` is leaky_relu's."""
     if activation in FUSED:
-        return _cover_rows(f32_clip_curve, out, [x], *FUSED[activation])
+        return clip_line(out, x, *FUSED[activation])
     if activation == "leaky_relu":
         return _cover_rows(f32_leaky_relu, out, [x], float(slope))
     return _cover_rows(f32_sigmoid, out, [x], {"sigmoid": 0, "silu": 1}[activation])
+
+
+def clip_line(out, x, mode, curve):
+    """Calls for a clipped line: how it is applied, and its (scale, shift, low, high)."""
+    return _cover_rows(f32_clip_curve, out, [x], mode, curve)
 
 
 def copy(out, x):

@@ -184,6 +184,17 @@ def _mean(op, params, inputs, want):
     return rounding_bound(size, inputs[0][..., 0].size)
 
 
+def _window_mean(op, params, inputs, want):
+    taps = np.prod(op.kernel)
+    return rounding_bound(op.reference(params, np.abs(inputs[0])), taps)
+
+
+def _clip_curve(op, params, inputs, want):
+    size = np.abs(inputs[0])
+    line = 3 * EPS * (abs(op.scale) * size + abs(op.shift))
+    return (line * size if op.gate else line) + EPS * np.abs(want)
+
+
 def _length(op, params, inputs, want):
     return rounding_bound(np.abs(want), want.size)
 
@@ -196,8 +207,11 @@ _BOUNDS = {
     ops.Add: _one_rounding,
     ops.ScaleChannels: _one_rounding,
     ops.GlobalAvgPool: _mean,
+    ops.AvgPool: _window_mean,
+    ops.ClipCurve: _clip_curve,
     **dict.fromkeys(
         (ops.Concat, ops.Interleave, ops.MaxPool, ops.ShuffleChannels, ops.SliceChannels), _exact
     ),
+    **dict.fromkeys((ops.DepthToSpace, ops.Repeat, ops.TakeChannels), _exact),
     ops.L2Normalize: _length,
 }

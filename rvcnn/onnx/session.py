@@ -2,20 +2,24 @@
 
 import numpy as np
 
-from rvcnn.errors import RvcnnError, UsageError, WeightsError
+from rvcnn.errors import UsageError, WeightsError
 from rvcnn.weights.contents import shown
 
+from .fold import fold
 from .network import Network
 from .operators import OPERATORS
+from .program import Programs
 from .read import read
 
 
-def load(path):
+def load(path, threads=1):
     """Read an ONNX model and make it ready to run.
 
     Parameters
     ----------
     path : path-like, bytes or onnx.ModelProto
+    threads : int
+        Threads that compute one image together.
 
     Returns
     -------
@@ -33,7 +37,7 @@ def load(path):
     Value(name='image', dtype=dtype('float32'), shape=(1, 3, None, None))
     >>> (boxes,) = session.run({"image": pixels})  # doctest: +SKIP
     """
-    return Session(read(path))
+    return Session(read(path), threads)
 
 
 class Session:
@@ -42,17 +46,18 @@ class Session:
     Parameters
     ----------
     network : Network
+    threads : int
+        Threads that compute one image together.
 
     Attributes
     ----------
     inputs, outputs : tuple of Value
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, threads=1):
         _check_operators(network)
         self.inputs, self.outputs = network.inputs, network.outputs
-        self._network = network
-        self._last_reads = _last_reads(network)
+        self._programs = Programs(fold(network)[0], threads)
 
     def run(self, *arrays):
         """Compute the outputs.
@@ -74,22 +79,8 @@ class Session:
         ShapeError
             Naming the node whose inputs do not fit.
         """
-        values = dict(self._network.constants)
-        values.update(self._given(arrays))
-        for node, done in zip(self._network.nodes, self._last_reads, strict=True):
-            for name, value in zip(node.outputs, self._results(node, values), strict=False):
-                values[name] = value
-            for name in done:
-                values.pop(name, None)
-        return [values[v.name] for v in self.outputs]
-
-    def _results(self, node, values):
-        inputs = [values[name] if name else None for name in node.inputs]
-        operator, opset = OPERATORS[node.kind], self._network.opset
-        try:
-            return operator.run(node.attributes, opset, *inputs, outputs=len(node.outputs))
-        except RvcnnError as error:
-            raise type(error)(f"node {shown(node.name)}: {error}") from None
+        given = self._given(arrays)
+        return self._programs.of(given).run(given)
 
     def _given(self, arrays):
         names = [value.name for value in self.inputs]
@@ -122,12 +113,3 @@ def _check_operators(network):
     unknown = sorted({node.kind for node in network.nodes} - OPERATORS.keys())
     if unknown:
         raise WeightsError(f"operators that rvcnn has not: {', '.join(map(shown, unknown))}")
-
-
-def _last_reads(network):
-    """For each node, the values that nobody reads after it."""
-    seen, last = {value.name for value in network.outputs}, []
-    for node in reversed(network.nodes):
-        last.append([name for name in {*node.inputs, *node.outputs} - seen if name])
-        seen.update(node.inputs)
-    return last[::-1]

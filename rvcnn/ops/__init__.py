@@ -1,10 +1,10 @@
 """Operators of the graph: shapes, reference and lowering of each in one place."""
 
 from .base import Op, Shape
-from .channels import Concat, Interleave, ShuffleChannels, SliceChannels
+from .channels import Concat, Interleave, ShuffleChannels, SliceChannels, TakeChannels
 from .conv import Conv2d, Linear
-from .elementwise import Activation, Add, BatchNorm, ScaleChannels
-from .pool import GlobalAvgPool, L2Normalize, MaxPool
+from .elementwise import Activation, Add, BatchNorm, ClipCurve, ScaleChannels
+from .pool import AvgPool, GlobalAvgPool, L2Normalize, MaxPool
 from .quantized import (
     Dequantize,
     Quantize,
@@ -12,13 +12,17 @@ from .quantized import (
     QuantizedGlobalAvgPool,
     QuantizedScaleChannels,
 )
+from .spatial import DepthToSpace, Repeat
 
 __all__ = [
     "Activation",
     "Add",
+    "AvgPool",
     "BatchNorm",
+    "ClipCurve",
     "Concat",
     "Conv2d",
+    "DepthToSpace",
     "Dequantize",
     "GlobalAvgPool",
     "Interleave",
@@ -30,8 +34,10 @@ __all__ = [
     "QuantizedConv2d",
     "QuantizedGlobalAvgPool",
     "QuantizedScaleChannels",
+    "Repeat",
     "ScaleChannels",
     "Shape",
     "ShuffleChannels",
     "SliceChannels",
+    "TakeChannels",
 ]

@@ -83,6 +83,30 @@ class ShuffleChannels(Op):
 
 
 @dataclass(frozen=True)
+class TakeChannels(Op):
+    """Some channels, in an order.
+
+    Attributes
+    ----------
+    order : tuple of int
+        For every channel of the result, the input's.
+    """
+
+    order: tuple[int, ...]
+
+    def infer(self, x):
+        if not self.order or min(self.order) < 0 or max(self.order) >= x[2]:
+            raise ShapeError(f"an input of {x} has not all the channels that are taken")
+        return (*x[:2], len(self.order))
+
+    def reference(self, params, x):
+        return x[..., list(self.order)]
+
+    def lower(self, params, out, x):
+        return channels.take(out, x, self.order)
+
+
+@dataclass(frozen=True)
 class Interleave(Op):
     """The channels of two maps by turns: a concatenation shuffled in two groups."""
 

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import elementwise, functional, reference
+from rvcnn.kernels.activation import CLIP, GATE
 
 from .base import Op
 
@@ -51,6 +54,31 @@ class Activation(Op):
 
     def lower(self, params, out, x):
         return elementwise.activate(out, x, self.name, self.slope)
+
+
+@dataclass(frozen=True)
+class ClipCurve(Op):
+    """``clip(scale * x + shift, low, high)``, times ``x`` if ``gate``.
+
+    The activations that networks write with numbers of their own.
+    """
+
+    scale: float
+    shift: float
+    low: float
+    high: float
+    gate: bool = False
+
+    def infer(self, x):
+        return x
+
+    def reference(self, params, x):
+        y = np.clip(self.scale * np.float64(x) + self.shift, self.low, self.high)
+        return x * y if self.gate else y
+
+    def lower(self, params, out, x):
+        numbers = np.array([self.scale, self.shift, self.low, self.high], np.float32)
+        return elementwise.clip_line(out, x, GATE if self.gate else CLIP, numbers)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,31 @@ class MaxPool(Op):
 
 
 @dataclass(frozen=True)
+class AvgPool(MaxPool):
+    """Mean over windows.
+
+    Attributes
+    ----------
+    kernel, stride : tuple of int
+        Rows, columns.
+    padding : tuple of tuple, or "same"
+        As :class:`Conv2d`'s.
+    include_pad : bool
+        Whether padding counts, as zeros.
+    """
+
+    include_pad: bool = True
+
+    def reference(self, params, x):
+        window = self.window(x.shape)
+        return reference.avg_pool(x, window.kernel, window.stride, window.padding, self.include_pad)
+
+    def lower(self, params, out, x):
+        window = self.window((x.height, x.width, x.channels))
+        return pool.pool(out, x, window, True, self.include_pad)
+
+
+@dataclass(frozen=True)
 class L2Normalize(Op):
     """A (1, 1, C) map scaled to unit length."""
 

@@ -1,0 +1,156 @@
+"""Which nodes of a network run as rvcnn's graphs, and which on arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rvcnn.graph import Graph
+from rvcnn.ops import Conv2d
+
+from .layers import LAYERS, Call
+from .network import Network, Node
+from .order import reads
+from .region import Apart, Region
+from .shapes import Facts
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A region as a step of a program.
+
+    Attributes
+    ----------
+    source : str
+        The value it reads.
+    graph : Graph
+        Its outputs are the maps of ``results``.
+    results : mapping of str to str
+        The map of every value that is needed of it.
+    shapes : mapping of str to tuple of int
+        Shapes of those values.
+    """
+
+    source: str
+    graph: Graph
+    results: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def lower(network: Network, facts: Facts) -> tuple[Part | Node, ...]:
+    """Steps that compute a network's outputs, in order.
+
+    Parameters
+    ----------
+    network : Network
+        Folded for the inputs' shapes.
+    facts : Facts
+        Of all its values.
+    """
+    return _Lowering(network, facts).steps()
+
+
+class _Lowering:
+    def __init__(self, network, facts):
+        self.network, self.facts = network, facts
+        self.terms, self.regions = {}, {}
+        self.makers = {name: node for node in network.nodes for name in node.outputs if name}
+        for node in network.nodes:
+            try:
+                self._add(node)
+            except Apart:
+                continue
+
+    def _add(self, node):
+        layer = LAYERS.get(node.kind)
+        if layer is None or any(name not in self.facts.shapes for name in node.outputs if name):
+            raise Apart(node.kind)
+        if any(self.facts.dtypes[name] != np.float32 for name in node.outputs if name):
+            raise Apart("numbers of another type")
+        names = [name for name in node.inputs if name not in self.facts.values and name]
+        region = self._region(names)
+        terms = tuple(self._term(region, n) if n in names else None for n in node.inputs)
+        found = layer(Call(node, region, terms, self.facts, self.network.opset))
+        found = found if isinstance(found, list) else [found]
+        self.terms.update(zip(node.outputs, found, strict=False))
+
+    def _region(self, names):
+        """The one region that all values are of, or a new one that begins with the only value."""
+        found = {self.terms[n].region for n in names if n in self.terms}
+        others = {name for name in names if name not in self.terms}
+        if not found and len(others) == 1:
+            (source,) = others
+            if source not in self.regions:
+                self.regions[source] = self._new(source)
+            return self.regions[source]
+        if len(found) != 1 or any(name != next(iter(found)).source for name in others):
+            raise Apart("values of several parts")
+        return found.pop()
+
+    def _new(self, source):
+        shape, dtype = self.facts.shapes.get(source), self.facts.dtypes.get(source)
+        if shape is None or dtype != np.float32 or len(shape) not in (2, 4) or not np.prod(shape):
+            raise Apart("no maps")
+        return Region(source, shape)
+
+    def _term(self, region, name):
+        return region.known(name) if name not in self.terms else region.made(name, self.terms[name])
+
+    def steps(self):
+        """The program."""
+        worth = {
+            region
+            for region in self.regions.values()
+            if any(isinstance(node.op, Conv2d) for node in region.nodes)
+        }
+        wanted, nodes = {region: {} for region in worth}, set()
+        waiting = [value.name for value in self.network.outputs]
+        seen = set(waiting)
+        while waiting:
+            name = waiting.pop()
+            term = self._result(name, worth)
+            if term is not None:
+                wanted[term.region][name] = term.map
+                more = [term.region.source]
+            elif name in self.makers:
+                nodes.add(self.makers[name])
+                more = reads(self.makers[name])
+            else:
+                continue
+            waiting += [n for n in more if n not in seen]
+            seen.update(more)
+        parts = [self._part(region, results) for region, results in wanted.items() if results]
+        return self._ordered([n for n in self.network.nodes if n in nodes], parts)
+
+    def _result(self, name, worth):
+        """The term of a value that is a map of a region, or None."""
+        term = self.terms.get(name)
+        if term is None or term.region not in worth or term.moved is not None:
+            return None
+        try:
+            term = term.region.settle(name, term, self.facts.shapes[name])
+        except Apart:
+            return None
+        return None if term.map not in {node.name for node in term.region.nodes} else term
+
+    def _part(self, region, results):
+        shapes = {name: self.facts.shapes[name] for name in results}
+        graph = region.graph(dict.fromkeys(results.values()))
+        return Part(region.source, graph, results, shapes)
+
+    def _ordered(self, nodes, parts):
+        """Each part right after what makes its source."""
+        made = {v.name for v in self.network.inputs} | self.network.constants.keys()
+        steps = [part for part in parts if part.source in made]
+        for node in nodes:
+            steps.append(node)
+            steps += [part for part in parts if part.source in node.outputs]
+        return tuple(_chained(steps, parts))
+
+
+def _chained(steps, parts):
+    """Steps, and after each part those that begin with one of its results."""
+    for step in steps:
+        yield step
+        if isinstance(step, Part):
+            yield from _chained([p for p in parts if p.source in step.results], parts)

@@ -1,0 +1,137 @@
+"""A network made ready for inputs of given shapes: steps on arrays and on rvcnn's plans."""
+
+import threading
+
+import numpy as np
+
+from rvcnn.errors import RvcnnError
+from rvcnn.passes import optimise
+from rvcnn.plan import Plan
+from rvcnn.weights.contents import shown
+
+from .fold import fold
+from .lower import Part, lower
+from .operators import OPERATORS
+
+
+class Program:
+    """A network for inputs of given shapes; safe to share between threads.
+
+    Parameters
+    ----------
+    network : Network
+    shapes : mapping of str to tuple of int
+        Of all inputs.
+    dtypes : mapping of str to dtype
+    threads : int
+        Threads that compute one image together.
+    """
+
+    def __init__(self, network, shapes, dtypes, threads=1):
+        folded, facts = fold(network, shapes, dtypes)
+        self._opset, self._threads = network.opset, threads
+        steps = lower(folded, facts)
+        self._steps = [
+            PlanStep(step, facts.shapes[step.source], threads) if isinstance(step, Part) else step
+            for step in steps
+        ]
+        self._outputs = [value.name for value in network.outputs]
+        wanted = {name for step in steps for name in _reads(step)} | set(self._outputs)
+        self._constants = {n: v for n, v in facts.values.items() if n in wanted}
+        self._done = _last_reads(steps, self._outputs)
+
+    @property
+    def parts(self):
+        """The steps that are plans."""
+        return [step for step in self._steps if isinstance(step, PlanStep)]
+
+    def run(self, given):
+        """Outputs for inputs by name."""
+        values = self._constants | given
+        for step, done in zip(self._steps, self._done, strict=True):
+            if isinstance(step, PlanStep):
+                values.update(step.run(values[step.source]))
+            else:
+                values.update(self._results(step, values))
+            for name in done:
+                values.pop(name, None)
+        return [values[name] for name in self._outputs]
+
+    def _results(self, node, values):
+        inputs = [values[name] if name else None for name in node.inputs]
+        operator = OPERATORS[node.kind]
+        try:
+            results = operator.run(node.attributes, self._opset, *inputs, outputs=len(node.outputs))
+        except RvcnnError as error:
+            raise type(error)(f"node {shown(node.name)}: {error}") from None
+        return zip(node.outputs, results, strict=False)
+
+
+class PlanStep:
+    """A part of a network as a plan: (N, C, H, W) arrays in and out, an image at a time."""
+
+    def __init__(self, part, shape, threads):
+        _, channels, *size = shape
+        self.source = part.source
+        self._shapes = part.shapes
+        graph = optimise(part.graph)
+        self.plan = Plan(graph, (*(size or (1, 1)), channels))
+        places = {name: i for i, name in enumerate(graph.outputs)}
+        self._places = {name: places[m] for name, m in part.results.items()}
+        self._threads = threads
+
+    def run(self, x):
+        """Results by the values' names."""
+        image = self.plan.input_shape
+        results = {name: np.empty(shape, np.float32) for name, shape in self._shapes.items()}
+        for i in range(len(x)):
+            pixels = x[i].reshape(image[2], *image[:2]).transpose(1, 2, 0)
+            maps = self.plan.run(np.ascontiguousarray(pixels), self._threads)
+            for name, place in self._places.items():
+                channels_first = maps[place].transpose(2, 0, 1)
+                results[name][i] = channels_first.reshape(self._shapes[name][1:])
+        return results
+
+
+def _reads(step):
+    return {step.source} if isinstance(step, Part) else {n for n in step.inputs if n}
+
+
+def _last_reads(steps, outputs):
+    """For each step, the values that nobody reads after it."""
+    seen, last = set(outputs), []
+    for step in reversed(steps):
+        made = step.results if isinstance(step, Part) else step.outputs
+        touched = _reads(step) | {name for name in made if name}
+        last.append(touched - seen)
+        seen |= touched
+    return last[::-1]
+
+
+class Programs:
+    """The programs that were asked for last, by the inputs' shapes.
+
+    Parameters
+    ----------
+    network : Network
+    threads : int
+    kept : int
+    """
+
+    def __init__(self, network, threads=1, kept=8):
+        self._network, self._threads, self._kept = network, threads, kept
+        self._programs = {}
+        self._lock = threading.Lock()
+
+    def of(self, given) -> Program:
+        """The program for arrays by name."""
+        key = tuple((name, array.shape, array.dtype.str) for name, array in given.items())
+        with self._lock:
+            if key not in self._programs:
+                shapes = {name: array.shape for name, array in given.items()}
+                dtypes = {name: array.dtype for name, array in given.items()}
+                self._programs[key] = Program(self._network, shapes, dtypes, self._threads)
+            self._programs[key] = self._programs.pop(key)
+            while len(self._programs) > self._kept:
+                del self._programs[next(iter(self._programs))]
+            return self._programs[key]

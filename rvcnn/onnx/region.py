@@ -1,0 +1,219 @@
+"""A part of a network that becomes one of rvcnn's graphs: from one value to any number of others.
+
+A value (N, C, H, W) is the (H, W, C) map of each of N images. What only moves elements, pads, or is
+a function of each element by itself is held back until a layer needs the result, and then becomes
+one node, or part of the layer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rvcnn.errors import ShapeError
+from rvcnn.graph import INPUT, Graph, Node
+from rvcnn.kernels.channels import shuffled
+from rvcnn.ops import (
+    Activation,
+    BatchNorm,
+    ClipCurve,
+    Op,
+    ShuffleChannels,
+    SliceChannels,
+    TakeChannels,
+)
+
+from .curves import IDENTITY, Curve
+
+NO_PAD = ((0, 0), (0, 0))
+
+
+class Apart(Exception):
+    """What cannot be said in rvcnn's graph; it runs on arrays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """What a value is: a map, and what is still to be done to it, of which there is one at most.
+
+    Attributes
+    ----------
+    region : Region
+    map : str
+        A node of the region's graph, or ``INPUT``.
+    curve : Curve
+        A function of each element.
+    pad : tuple of tuple
+        Zeros (or ``fill``) round the map.
+    fill : float
+    moved : ndarray or None
+        For every element of the value, its place in the (N, C, H, W) array of the map.
+    """
+
+    region: "Region"
+    map: str
+    curve: Curve = IDENTITY
+    pad: tuple = NO_PAD
+    fill: float = 0.0
+    moved: np.ndarray | None = None
+
+    @property
+    def has_vectors(self):
+        """Whether its curve is another one for each channel."""
+        return bool(np.ndim(self.curve.scale) or np.ndim(self.curve.shift))
+
+    @property
+    def is_plain(self):
+        """Whether it is the map itself, in some shape."""
+        return self.moved is None and self.pad == NO_PAD and self.curve.is_identity
+
+
+class Region:
+    """Nodes of a graph that grows from one value.
+
+    Parameters
+    ----------
+    source : str
+        The value that is the graph's input.
+    shape : tuple of int
+        Its shape: (N, C, H, W) or (N, C).
+
+    Attributes
+    ----------
+    nodes : list of graph.Node
+        With their parameters.
+    shapes : dict of str to tuple of int
+        (H, W, C) of every map.
+    """
+
+    def __init__(self, source, shape):
+        self.source = source
+        self.images, channels, *size = shape
+        self.shapes = {INPUT: (*(size or (1, 1)), channels)}
+        self.nodes = []
+        self._made = {}
+
+    def add(self, name, op: Op, *inputs, **params) -> Term:
+        """Append a node; its result as a term.
+
+        Raises
+        ------
+        Apart
+            If the operator does not take such maps.
+        """
+        if name in self.shapes:
+            raise Apart(f"two layers called {name}")
+        try:
+            shape = op.infer(*(self.shapes[i] for i in inputs))
+        except ShapeError as error:
+            raise Apart(str(error)) from None
+        self.nodes.append(Node(name, op, inputs, params))
+        self.shapes[name] = shape
+        return Term(self, name)
+
+    def known(self, source) -> Term:
+        """The region's source as a term."""
+        return Term(self, INPUT)
+
+    def made(self, name, term) -> Term:
+        """The term of a value, or the node that it has become."""
+        return self._made.get(name, term)
+
+    def whole(self, name):
+        """Shape (N, C, H, W) of a map over all images."""
+        height, width, channels = self.shapes[name]
+        return (self.images, channels, height, width)
+
+    def settle(self, name, term: Term, shape) -> Term:
+        """The term with nothing left to be done, and its value's shape that of its map.
+
+        Parameters
+        ----------
+        name : str
+            Of the value, and so of the node.
+        term : Term
+        shape : tuple of int
+            The value's.
+
+        Raises
+        ------
+        Apart
+            If that takes more than rvcnn's operators.
+        """
+        if name not in self._made:
+            self._made[name] = self._settled(name, term, shape)
+        return self._made[name]
+
+    def _settled(self, name, term, shape):
+        if term.moved is not None:
+            return self._taken(name, term, shape)
+        if term.pad != NO_PAD:
+            raise Apart("padding by itself")
+        if term.curve.is_identity:
+            return term
+        curve = term.curve
+        if curve.is_line:
+            channels = self.shapes[term.map][2]
+            scale, shift = (np.broadcast_to(v, channels) for v in (curve.scale, curve.shift))
+            zero, one = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+            params = dict(weight=np.float32(scale), bias=np.float32(shift))
+            statistics = dict(running_mean=zero, running_var=one)
+            return self.add(name, BatchNorm(channels, 0.0), term.map, **params, **statistics)
+        known = curve.activation()
+        if known is not None:
+            return self.add(name, Activation(known, curve.slope), term.map)
+        if curve.name:
+            raise Apart(curve.name)
+        numbers = map(float, (curve.scale, curve.shift, curve.low, curve.high))
+        return self.add(name, ClipCurve(*numbers, curve.gate), term.map)
+
+    def _taken(self, name, term, shape):
+        order, size = self.order(term), self.shapes[term.map]
+        pixels = size[0] * size[1]
+        if tuple(shape[2:] or (1, 1)) != size[:2] or len(shape) not in (2, 4):
+            raise Apart("elements moved between pixels")
+        taken = order.reshape(-1, pixels)
+        first = taken[:, 0] // pixels
+        if not np.array_equal(taken, first[:, None] * pixels + np.arange(pixels)):
+            raise Apart("elements moved between pixels")
+        op = _take(first, size[2])
+        return Term(self, term.map) if op is None else self.add(name, op, term.map)
+
+    def order(self, term):
+        """For each element of a value's first image, its place among the map's (C, H, W).
+
+        Raises
+        ------
+        Apart
+            If elements pass from image to image.
+        """
+        height, width, channels = self.shapes[term.map]
+        size = channels * height * width
+        if term.moved is None:
+            return np.arange(size)
+        if len(term.moved) != self.images:
+            raise Apart("images put together")
+        places = term.moved.reshape(self.images, -1)
+        if not np.array_equal(places, places[0] + np.arange(self.images)[:, None] * size):
+            raise Apart("elements moved between images")
+        return places[0]
+
+    def places(self, term, shape):
+        """Where the elements of a value of this shape come from, as ``Term.moved`` has it."""
+        if term.moved is not None:
+            return term.moved
+        return np.arange(np.prod(self.whole(term.map))).reshape(shape)
+
+    def graph(self, outputs) -> Graph:
+        """The graph of the nodes that the outputs need."""
+        return Graph(tuple(self.nodes), tuple(outputs)).cut(outputs)
+
+
+def _take(order, channels):
+    """The operator that takes channels in this order; None if it takes all as they are."""
+    first, count = int(order[0]), len(order)
+    if np.array_equal(order, np.arange(first, first + count)):
+        return None if count == channels else SliceChannels(first, first + count)
+    for groups in range(2, channels if count == channels else 0):
+        if channels % groups == 0 and np.array_equal(order, shuffled(channels, groups)):
+            return ShuffleChannels(groups)
+    return TakeChannels(tuple(int(c) for c in order))
