@@ -82,9 +82,9 @@ def _chosen(paths, no_index, min_recall, engine, filters, quiet) -> str | None:
     from rvcnn.precision import choose
     from rvcnn.quantization.sample import list_images
 
-    if engine["model"] or engine["weights"]:
+    if engine["model"] or engine["weights"] or engine["embedding"]:
         raise click.UsageError(
-            "--precision auto compares rvcnn's own weights; for others, `rvcnn quantize` tells"
+            "--precision auto compares rvcnn's own embedding; for others, `rvcnn quantize` tells"
         )
     if not no_index and made_with(paths):
         return None

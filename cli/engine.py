@@ -35,7 +35,7 @@ def make_embedder(
 
     known = {} if folders is None else made_with(folders)
     if engine.get("model") or engine.get("weights"):
-        known.pop("weights", None)
+        known = {"precision": known.get("precision", "fp32")}
     given = {key: value for key, value in engine.items() if value not in (None, "auto")}
     engine = {"precision": "fp32", **known, **given}
     embedder = Embedder(**engine, max_megapixels=max_image_megapixels)

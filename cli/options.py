@@ -71,6 +71,7 @@ engine = grouped(
     "engine",
     model=model,
     weights=weights,
+    embedding=embedding,
     precision=click.option(
         "--precision",
         type=click.Choice(["fp32", "int8", "auto"]),

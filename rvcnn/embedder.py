@@ -41,6 +41,9 @@ class Embedder:
     calibration : sequence, optional
         For int8 from weights in float32: some hundred images, as :meth:`embed` takes them, of the
         kind to be embedded.
+    embedding : str, optional
+        The layer that vectors are taken from, as :func:`rvcnn.create_model` names it; by default
+        the one that the weights file names.
     max_megapixels : float
         Larger images are refused before memory is taken.
 
@@ -68,6 +71,7 @@ class Embedder:
         normalize=True,
         cache=0,
         calibration=None,
+        embedding=None,
         max_megapixels=200,
     ):
         self.model = model
@@ -77,6 +81,7 @@ class Embedder:
         self.normalize = normalize
         self.cache = cache
         self.calibration = calibration
+        self.embedding = embedding
         self.max_megapixels = max_megapixels
         self._reset()
 
@@ -129,6 +134,7 @@ class Embedder:
 
     def describe(self):
         """What decides the vectors, as plain values that JSON can hold."""
+        layer = self.backend.embedding
         return {
             "model": self.name,
             "weights_sha256": self.weights_sha256,
@@ -136,6 +142,7 @@ class Embedder:
             "dimension": self.dim,
             "normalize": self.normalize,
             "preprocessing": self.preprocess.to_metadata(),
+            **({"embedding": layer} if layer else {}),
         }
 
     # --- images to vectors --------------------------------------------------------------------
@@ -244,7 +251,7 @@ class Embedder:
     def get_params(self, deep=True):
         """The constructor's arguments."""
         names = ("model", "weights", "precision", "workers", "normalize", "cache", "calibration")
-        return {name: getattr(self, name) for name in (*names, "max_megapixels")}
+        return {name: getattr(self, name) for name in (*names, "embedding", "max_megapixels")}
 
     def set_params(self, **params):
         """Change some of the constructor's arguments."""
@@ -296,6 +303,7 @@ class _Network:
             num_classes=0,
             normalize=embedder.normalize,
             precision="fp32" if calibrated else embedder.precision,
+            embedding=embedder.embedding,
         )
         self.preprocess = Preprocess.from_metadata(self._model.weights.metadata)
         if calibrated:
@@ -304,6 +312,7 @@ class _Network:
         self.name = self._model.architecture.name
         self.sha256 = self._model.weights.sha256
         self.notes = self._model.weights.notes
+        self.embedding = self._model.embedding
         std = np.asarray(self.preprocess.std)
         line = (1 / (255 * std), -np.asarray(self.preprocess.mean) / std)
         size = (self.preprocess.crop, self.preprocess.crop)
@@ -333,6 +342,9 @@ class _Custom:
     """Somebody else's model: PIL images to vectors, one call at a time."""
 
     def __init__(self, embedder):
+        if embedder.embedding is not None:
+            raise UsageError(f"{embedder.model!r} has no layers to choose an embedding from")
+        self.embedding = None
         self._model = embedder.model
         self._normalize = embedder.normalize
         self._alone = threading.Lock()

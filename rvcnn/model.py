@@ -136,11 +136,13 @@ def create_model(
             file = random_weights(graph.parameters(), file.metadata, seed)
         file.check(graph.parameters())
         graph = graph.bind(file.tensors)
+    chosen = None
     if embedding is not None:
+        chosen = embedding if embedding != file.metadata.get("embedding") else None
         file = replace(file, metadata={**file.metadata, "embedding": embedding})
         num_classes = 0
     wanted = _with_head(graph, architecture, file, num_classes)
-    return Model(architecture, wanted, graph, file, threads, quantization)
+    return Model(architecture, wanted, graph, file, threads, quantization, chosen)
 
 
 def _check_precision(file, precision):
@@ -234,9 +236,18 @@ def _with_head(graph, architecture, file, num_classes) -> Graph:
     graph = graph.cut([name])
     if name != layer:
         graph = graph.followed_by(layer, GlobalAvgPool())
+    _check_vector(graph, architecture.input_size, layer, file.source)
     if file.metadata.get("normalize") == "true":
         return graph.followed_by("normalized", L2Normalize())
     return graph
+
+
+def _check_vector(graph, size, layer, source):
+    *pixels, _ = graph.shapes((size, size, 3))[graph.outputs[0]]
+    if pixels != [1, 1]:
+        raise WeightsError(
+            f"{source}: {layer} is a map, not an embedding; the mean of it is one, {layer + MEAN!r}"
+        )
 
 
 class Model:
@@ -252,13 +263,25 @@ class Model:
     dim : int
         Values of one result.
     threads : int
+    embedding : str or None
+        The layer that was asked for, where it is not the one that the weights name.
     """
 
-    def __init__(self, architecture, graph, layers, weights, threads=1, quantization=None):
+    def __init__(
+        self,
+        architecture,
+        graph,
+        layers,
+        weights,
+        threads=1,
+        quantization=None,
+        embedding=None,
+    ):
         self.architecture = architecture
         self.graph = graph
         self.weights = weights
         self.threads = threads or available_cpus()
+        self.embedding = embedding
         self._layers = layers
         self._quantization = quantization
         self._optimised = optimise(graph)
@@ -267,9 +290,7 @@ class Model:
         self._plans = OrderedDict()
         self._lock = threading.Lock()
         size = architecture.input_size
-        *pixels, self.dim = graph.shapes((size, size, 3))[graph.outputs[0]]
-        if pixels != [1, 1]:
-            raise WeightsError(f"{weights.source}: {graph.outputs[0]} is a map, not an embedding")
+        self.dim = graph.shapes((size, size, 3))[graph.outputs[0]][2]
 
     def __repr__(self):
         return f"<{self.architecture.name}, {self.dim} outputs, {self.weights.source}>"
@@ -307,7 +328,7 @@ class Model:
         """
         weights = replace(self.weights, sha256=digest(quantization))
         parts = self.architecture, self.graph, self._layers, weights, self.threads
-        return Model(*parts, quantization)
+        return Model(*parts, quantization, self.embedding)
 
     def save_weights(self, path):
         """Write the weights as a safetensors file that says how to run them.

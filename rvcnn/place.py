@@ -61,7 +61,8 @@ class Place(NamedTuple):
         passes if its vectors are as long.
         """
         theirs, ours = identity(self.index.description), embedder.describe()
-        different = [key for key, value in theirs.items() if ours.get(key) != value]
+        keys = {*theirs, "embedding"} if theirs else ()
+        different = [key for key in keys if ours.get(key) != theirs.get(key)]
         if self.index.dim == ours["dimension"] and not different:
             return
         raise IndexMismatchError(
@@ -74,8 +75,10 @@ class Place(NamedTuple):
 def name_of(description: dict[str, Any]) -> str:
     """Name what made an index."""
     model = description.get("model", "an unnamed model")
-    digest = description.get("weights_sha256")
-    return f"{model} (weights {digest[:12]})" if digest else model
+    digest, layer = description.get("weights_sha256"), description.get("embedding")
+    told = [f"weights {digest[:12]}"] if digest else []
+    told += [f"embedding {layer}"] if layer else []
+    return f"{model} ({', '.join(told)})" if told else model
 
 
 def find_place(folder: Path) -> Path:
@@ -120,7 +123,7 @@ def open_places(folders: Sequence[Path] = ()) -> list[Place]:
 
 
 def made_with(folders: Sequence[Path]) -> dict[str, Any]:
-    """Return what the first folder's index was made with: its precision, its weights file.
+    """Return what the first folder's index was made with: precision, layer, weights file.
 
     No weights where the file is gone, and for the embedded model; nothing where there is no index.
     """
@@ -132,7 +135,7 @@ def made_with(folders: Sequence[Path]) -> dict[str, Any]:
         description = Index.open(root).description
     except RvcnnError:
         return {}
-    found = {"precision": description.get("precision")}
+    found = {key: description.get(key) for key in ("precision", "embedding")}
     file = description.get(WEIGHTS_FILE)
     if isinstance(file, str) and os.path.isfile(file):
         found["weights"] = Path(file)

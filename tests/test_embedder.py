@@ -398,6 +398,7 @@ DEFAULTS = dict(
     normalize=True,
     cache=0,
     calibration=None,
+    embedding=None,
     max_megapixels=200,
 )
 

@@ -1,6 +1,7 @@
 """The index that a folder's images go to: found, made, or refused because it is another model's."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def open_writer(
         raise IndexMismatchError(
             f"the index of {home.root} was made by {_name(have, want)}, which is not "
             f"{_name(want, have)}: use that model, or make the index anew with "
-            f"`rvcnn embed --rebuild {home.root}{_precision(want, have)}`"
+            f"`rvcnn embed --rebuild {home.root}{_options(want, have)}`"
         )
     if not rebuild and dtype not in (None, writer.manifest.dtype):
         have = writer.manifest.dtype
@@ -97,10 +98,13 @@ def is_of(manifest: Manifest, embedder: "Embedder") -> bool:
     return mine == yours
 
 
-def _precision(manifest: Manifest, other: Manifest) -> str:
-    """Return the option that asks for a manifest's precision, where another one has its own."""
-    mine, yours = (m.description.get("precision") for m in (manifest, other))
-    return f" --precision {mine}" if mine and mine != yours else ""
+def _options(manifest: Manifest, other: Manifest) -> str:
+    """Return the options that ask for what a manifest says, where another one has its own."""
+    asked = ""
+    for key in ("precision", "embedding"):
+        mine, yours = (m.description.get(key) for m in (manifest, other))
+        asked += f" --{key} {shlex.quote(mine)}" if mine and mine != yours else ""
+    return asked
 
 
 def _name(manifest: Manifest, other: Manifest) -> str:
