@@ -79,7 +79,7 @@ def test_wheel_metadata(wheel):
     metadata = wheel.read(name).decode()
     assert "License-Expression: MIT OR Apache-2.0" in metadata
     extras = set(re.findall(r"^Provides-Extra: (\S+)$", metadata, re.M))
-    assert extras == {"test", "compare", "bench", "parquet", "heif", "onnx"}
+    assert extras == {"test", "compare", "bench", "parquet", "heif", "onnx", "trash"}
 
 
 def test_top_level_is_fixed():

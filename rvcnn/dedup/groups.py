@@ -54,6 +54,13 @@ def upright(
     return pairs._replace(second=pairs.second + references)
 
 
+def same_bytes(
+    pictures: Sequence[Picture], vectors: Vectors, references: int, threshold: float
+) -> Pairs:
+    """Find no pairs: what is left are pictures of equal bytes, as hard links need them."""
+    return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
 def find_groups(
     pictures: Sequence[Picture],
     vectors: Vectors,
@@ -74,7 +81,8 @@ def find_groups(
     referred
         Whether only references are keepers, and only other pictures duplicates.
     find_pairs
-        Finds pairs among pictures of different contents: `upright`, or one like it.
+        Finds pairs among pictures of different contents: `upright`, `same_bytes`, or one like
+        them.
 
     Returns
     -------
