@@ -1,10 +1,13 @@
 """What is supported: the operators of ``operators.OPERATORS``, but for what is said here."""
 
+_HALVES = "half precision is computed in float32 and rounded once, not at every step"
+
 LIMITS = {
+    "Attention": _HALVES,
     "Dropout": "in training its random numbers are NumPy's default generator's: no others are "
     "specified",
     "Resize": "align_corners with scales places the last value of the result on the last one of "
     "the input, as ONNX Runtime and PyTorch do, also where size times scale is no whole number",
-    "Softmax": "half precision is computed in float32 and rounded once, not at every step",
+    "Softmax": _HALVES,
 }
 """Operator to what of its specification, or of the reference's results, rvcnn does not do."""

@@ -6,13 +6,16 @@ Every operator is pure. The specification's names and defaults are those of the 
 from . import (
     activations,
     arithmetic,
+    attention,
     conv,
     create,
     detection,
     gather,
     logic,
+    losses,
     normalisation,
     pad,
+    picture,
     pool,
     products,
     quantised,
@@ -21,6 +24,7 @@ from . import (
     resize,
     sample,
     shape,
+    signal,
     types,
 )
 from .base import Operator
@@ -34,6 +38,7 @@ _THEMES = (
     logic,
     normalisation,
     pad,
+    picture,
     pool,
     products,
     reductions,
@@ -43,6 +48,9 @@ _THEMES = (
     recurrent,
     resize,
     sample,
+    attention,
+    losses,
+    signal,
     types,
 )
 
