@@ -54,7 +54,7 @@ class Facts:
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"}
 RANDOM |= {"Multinomial"}
 
-BY_CONTENT = {"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringNormalizer"} | RANDOM
+BY_CONTENT = {"Compress", "ImageDecoder", "NonMaxSuppression", "NonZero", "Unique"} | RANDOM
 """Operators whose results' shapes depend on what the inputs hold, or which are no functions."""
 
 SHAPED_BY: Mapping[str, tuple[int, ...]] = {
@@ -86,6 +86,7 @@ SHAPED_BY: Mapping[str, tuple[int, ...]] = {
     "DFT": (1, 2),
     "STFT": (1, 3),
     "MelWeightMatrix": (0, 1, 2, 3, 4),
+    "MaxUnpool": (2,),
 }
 """Inputs that decide the shape of the result by their values."""
 
