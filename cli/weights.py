@@ -67,11 +67,18 @@ def info(file: Path, entry: str | None, as_json: bool) -> None:
     "--preset",
     metavar="NAME",
     help="How the network is run, as far as SOURCE does not say: torchvision, timm, timm-tf (their "
-    "ports from TensorFlow) or d-li14.",
+    "ports from TensorFlow), d-li14 or megvii.",
 )
 @entry
 @metadata(
     architecture="The network; `rvcnn models` lists them. By default, what the tensors fit.",
+    width="Of a MobileNetV3's channels: 1.0, or 0.35, 0.5, 0.75, 1.25, 1.5, 2.0.",
+    squeeze="Of a MobileNetV3's squeeze-excite: `after activation`, or `before activation` as "
+    "d-li14 has it.",
+    activation="Of a ShuffleNetV2: relu, or leaky_relu_0.1.",
+    conv5="Whether a ShuffleNetV2 has its last convolution: true or false.",
+    shuffle="Where a ShuffleNetV2 shuffles channels: `after a block`, or `before a block` as "
+    "megvii has it.",
     padding="same (TensorFlow's) or symmetric (PyTorch's).",
     bn_eps="Epsilon of batch normalisation: 0.001 or 1e-5, as a rule.",
     mean="Three numbers with commas between: of red, green and blue from 0 to 1.",
@@ -79,6 +86,8 @@ def info(file: Path, entry: str | None, as_json: bool) -> None:
     resize="Pixels of the shorter side after resizing.",
     crop="Pixels of a side of the crop.",
     interpolation="nearest, bilinear, bicubic or lanczos.",
+    channel_order="rgb, or bgr for networks of OpenCV's users.",
+    normalize="Whether vectors are scaled to unit length: true or false.",
     embedding="The layer an embedding is taken from; pooled by default.",
     license="What the weights may be used for.",
     source="Where the weights are from.",
@@ -89,8 +98,8 @@ def import_(
 ) -> None:
     """Write weights of another tool as a file that says how to run them.
 
-    SOURCE is safetensors, a PyTorch checkpoint, or a NumPy archive, with torchvision's, timm's or
-    d-li14's names. What decides the numbers and is neither in it nor given is an error.
+    SOURCE is safetensors, a PyTorch checkpoint, or a NumPy archive, with torchvision's, timm's,
+    d-li14's or megvii's names. What decides the numbers and is neither in it nor given is an error.
     """
     from rvcnn.weights.convert import import_weights
 

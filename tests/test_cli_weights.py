@@ -14,7 +14,7 @@ from layouts import to_timm
 from rvcnn import Embedder
 from rvcnn.cli.weights import command
 from rvcnn.model import create_model
-from rvcnn.models import MobileNetConfig, mobilenetv3
+from rvcnn.models import ARCHITECTURES, MobileNetConfig, mobilenetv3
 from rvcnn.weights import load_weights
 
 TRANSLATED = "names are timm's; translated to torchvision's"
@@ -95,6 +95,35 @@ def test_options_win_over_the_preset(source):
     assert metadata["padding"] == "same" and metadata["bn_eps"] == "0.01"
     assert metadata["mean"] == "0,0,0" and metadata["std"] == "0.229,0.224,0.225"
     assert metadata["license"] == "mine"
+
+
+def test_what_a_file_cannot_say_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build = ARCHITECTURES["shufflenetv2_x0_5"].build
+    heads = dict(num_classes=0, embedding_dim=0)
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, conv5=False, **heads))
+    Path("w.pth").write_bytes(c.as_zip(tensors))
+    told = {
+        "activation": "leaky_relu_0.1",
+        "conv5": "false",
+        "shuffle": "before a block",
+        "channel_order": "bgr",
+        "normalize": "true",
+        "embedding": "stage4.1 pooled",
+        "mean": "0.1,0.2,0.3",
+        "std": "1,2,3",
+        "resize": "100",
+        "crop": "96",
+        "interpolation": "bicubic",
+        "padding": "same",
+        "bn_eps": "0.01",
+        "source": "here",
+    }
+    given = [part for k, v in told.items() for part in (f"--{k.replace('_', '-')}", v)]
+    run_ok("weights", "import", "w.pth", "-o", "w.safetensors", *given)
+    assert told.items() <= load_weights("w.safetensors").metadata.items()
+    emb = Embedder(weights="w.safetensors")
+    assert emb.dim == 192 and emb.preprocess.channel_order == "bgr" and emb.preprocess.crop == 96
 
 
 def test_import_of_a_complete_file_needs_no_options_and_gives_the_same_bytes(source):

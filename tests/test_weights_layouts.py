@@ -7,7 +7,8 @@ from graph_checks import random_tensors
 from layouts import to_d_li14, to_megvii, to_timm, to_timm_of_stages
 from reference_net import ReferenceNet
 
-from rvcnn.errors import WeightsError
+from rvcnn.errors import UsageError, WeightsError
+from rvcnn.images import Preprocess
 from rvcnn.model import create_model
 from rvcnn.models import ARCHITECTURES, MobileNetConfig, mobilenetv3
 from rvcnn.weights import load_weights
@@ -156,6 +157,56 @@ def test_a_shufflenet_under_megviis_names(tmp_path, conv5, numbered):
     assert weights.metadata["shuffle"] == "before a block"
     assert weights.metadata["conv5"] == str(conv5).lower()
     assert "names are megvii's; translated to torchvision's" in weights.notes
+
+
+def test_megviis_classifier_has_no_bias(tmp_path, image):
+    """Its bytes go into the network as they are, blue first."""
+    build = ARCHITECTURES["shufflenetv2_x0_5"].build
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, num_classes=3, embedding_dim=0))
+    renamed = to_megvii(tensors)
+    del renamed["classifier.0.bias"]
+    (tmp_path / "w.pth").write_bytes(c.as_zip(renamed))
+    target = tmp_path / "w.safetensors"
+    weights = import_weights(tmp_path / "w.pth", target, preset="megvii")
+    assert "fc has no bias there: zeros" in weights.notes
+    assert weights.tensors["fc.bias"].tolist() == [0, 0, 0]
+    rest = tensors.keys() - {"fc.bias"}
+    assert all(weights.tensors[k].tobytes() == tensors[k].tobytes() for k in rest)
+    pixels = np.random.default_rng(2).integers(0, 256, (5, 4, 3), np.uint8)
+    seen = Preprocess.from_metadata(weights.metadata)
+    np.testing.assert_allclose(seen.normalise(pixels), pixels, rtol=1e-6)
+    assert seen.channel_order == "bgr"
+    whole = create_model(weights=target)
+    (tmp_path / "b.pth").write_bytes(c.as_zip(to_megvii(tensors)))
+    biased = create_model(weights=tmp_path / "b.pth", padding="symmetric", bn_eps=1e-5)
+    np.testing.assert_allclose(whole(image) + tensors["fc.bias"], biased(image), rtol=1e-5)
+
+
+def test_a_matrix_of_no_elements_gets_no_bias(tmp_path):
+    """Its rows cost nothing in a file; a bias for each would fill the memory."""
+    build = ARCHITECTURES["shufflenetv2_x0_5"].build
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, num_classes=3, embedding_dim=0))
+    renamed = to_megvii(tensors) | {"classifier.0.weight": np.zeros((2**40, 0), np.float32)}
+    del renamed["classifier.0.bias"]
+    np.savez(tmp_path / "w.npz", **renamed)
+    assert "fc.bias" not in load_weights(tmp_path / "w.npz").tensors
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("resnet18", {"activation": "relu"}, "resnet18 has no activation to choose; it has one"),
+        ("mobilenetv3_small", {"conv5": "true"}, "no conv5 to choose; it has width, squeeze"),
+        ("shufflenetv2_x0_5", {"normalize": "yes"}, "normalize is true or false, not 'yes'"),
+    ],
+)
+def test_what_a_network_would_not_listen_to_is_refused(tmp_path, name, given, message):
+    build = ARCHITECTURES[name].build
+    tensors = random_tensors(build(padding=None, bn_eps=1e-5, num_classes=2, embedding_dim=0))
+    (tmp_path / "w.pth").write_bytes(c.as_zip(tensors))
+    with pytest.raises(UsageError, match=message):
+        import_weights(tmp_path / "w.pth", tmp_path / "w.safetensors", preset="timm", **given)
+    assert not (tmp_path / "w.safetensors").exists()
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2", "efficientnet_b0"])

@@ -98,6 +98,11 @@ class Stored(NamedTuple):
             return np.array(view, np.float32, order="C")
 
 
+def zeros(count: int) -> Stored:
+    """Return a vector of float32 that no file holds; all its values are one in memory."""
+    return Stored("F32", (count,), lambda: memoryview(bytes(4)), strides=(0,))
+
+
 class Contents(NamedTuple):
     """The tensors and the metadata of a file, and what a user should know of how they were found.
 

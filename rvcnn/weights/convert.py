@@ -9,6 +9,7 @@ from types import MappingProxyType
 from rvcnn.errors import UsageError, WeightsError
 from rvcnn.images import Preprocess
 from rvcnn.model import create_model
+from rvcnn.models import ARCHITECTURES
 from rvcnn.paths import check_output
 
 from .core import Weights
@@ -41,6 +42,14 @@ PRESETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "std": "0.5,0.5,0.5",
         },
         "d-li14": {"padding": "symmetric", "bn_eps": "1e-05", **_IMAGENET},
+        "megvii": {  # bytes as they are, in OpenCV's order
+            "padding": "symmetric",
+            "bn_eps": "1e-05",
+            **_IMAGENET,
+            "mean": "0,0,0",
+            "std": ",".join([repr(1 / 255)] * 3),
+            "channel_order": "bgr",
+        },
     }
 )
 """How other projects' networks are run, which their files do not say."""
@@ -122,6 +131,7 @@ def import_weights(path, target, *, preset=None, entry=None, **metadata) -> Weig
     weights = load_weights(path, entry)
     given = {key: str(value) for key, value in metadata.items() if value is not None}
     architecture = {**weights.metadata, **given}.get("architecture")
+    _check_settings(architecture, given)
     complete = {
         **_embedding(weights),
         **PRESETS.get(preset, {}),
@@ -139,6 +149,22 @@ def import_weights(path, target, *, preset=None, entry=None, **metadata) -> Weig
         )
     Preprocess.from_metadata(complete)
     return _write_checked(replace(weights, metadata=complete), target)
+
+
+def _check_settings(architecture, given):
+    """Refuse what would be written down and not listened to."""
+    if given.get("normalize", "true") not in ("true", "false"):
+        raise UsageError(f"normalize is true or false, not {given['normalize']!r}")
+    if architecture not in ARCHITECTURES:
+        return
+    own = ARCHITECTURES[architecture].settings
+    every = {key for known in ARCHITECTURES.values() for key in known.settings}
+    foreign = sorted(given.keys() & every - own.keys())
+    if foreign:
+        raise UsageError(
+            f"{architecture} has no {', '.join(foreign)} to choose; "
+            + (f"it has {', '.join(own)}" if own else "it has one form only")
+        )
 
 
 def _embedding(weights):

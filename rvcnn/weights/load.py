@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rvcnn.errors import WeightsError
 
-from .contents import FLOATS, Refusal, Stored, shown
+from .contents import FLOATS, Refusal, Stored, shown, zeros
 from .core import Weights
 from .identify import identify
 from .layouts import translate
@@ -111,6 +111,10 @@ def _open(path, entry):
             if key.endswith(ending):
                 tensor = tensor.with_sides(count)
         tensors[key] = tensor
+    added = [layer for layer in translation.without_bias if _lacks_bias(layer, tensors)]
+    for layer in added:
+        tensors[f"{layer}.bias"] = zeros(tensors[f"{layer}.weight"].shape[0])
+    said = (f"{layer} has no bias there: zeros" for layer in added)
     metadata = {**translation.facts, **contents.metadata}
     facts, notes = identify({key: t.shape for key, t in tensors.items()}, metadata)
     return WeightsFile(
@@ -120,5 +124,12 @@ def _open(path, entry):
         hashlib.sha256(buffer).hexdigest(),
         tensors,
         {**facts, **metadata},
-        (*contents.notes, *translation.notes, *notes),
+        (*contents.notes, *translation.notes, *said, *notes),
     )
+
+
+def _lacks_bias(layer, tensors):
+    """Whether there is a layer's matrix alone; one of no elements may claim any number of rows."""
+    weight = tensors.get(f"{layer}.weight")
+    is_matrix = weight is not None and len(weight.shape) == 2 and weight.size > 0
+    return is_matrix and f"{layer}.bias" not in tensors

@@ -42,6 +42,7 @@ class Translation(NamedTuple):
         Metadata that the layout implies.
     notes : tuple of str
     dimensions : mapping of str to int
+    without_bias : tuple of str
         See :class:`Layout`.
     """
 
@@ -50,6 +51,7 @@ class Translation(NamedTuple):
     facts: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
     dimensions: Mapping[str, int] = {}
+    without_bias: tuple[str, ...] = ()
 
 
 def translate(keys: Iterable[str]) -> Translation:
@@ -61,7 +63,8 @@ def translate(keys: Iterable[str]) -> Translation:
             facts = layout.facts(names)
             names = {renamed.get(key, key): name for key, name in names.items()}
             notes.append(f"names are {layout.name}'s; translated to {OWN}'s")
-            return Translation(names, layout.name, facts, tuple(notes), layout.dimensions)
+            more = layout.dimensions, layout.without_bias
+            return Translation(names, layout.name, facts, tuple(notes), *more)
     return Translation(names, notes=tuple(notes))
 
 

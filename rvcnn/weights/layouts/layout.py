@@ -26,6 +26,8 @@ class Layout:
     dimensions : mapping of str to int
         Dimensions of rvcnn's tensors whose keys end so, where the layout may have more or fewer: a
         linear layer is a convolution of one pixel.
+    without_bias : tuple of str
+        rvcnn's linear layers that have no bias in the layout, which is then one of zeros.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Layout:
     rename: Callable[[Collection[str]], Mapping[str, str]]
     facts: Callable[[Collection[str]], Mapping[str, str]] = no_facts
     dimensions: Mapping[str, int] = field(default_factory=dict)
+    without_bias: tuple[str, ...] = ()
 
     def matches(self, keys: Collection[str]) -> bool:
         """Whether a file with these keys is in this layout."""

@@ -46,7 +46,7 @@ def channel_order(keys: Collection[str]) -> dict[str, str]:
 
 def _layout(first_block):
     signs = ("first_conv.0.weight", f"{first_block}.branch_main.0.weight")
-    return Layout("megvii", signs, rename, channel_order)
+    return Layout("megvii", signs, rename, channel_order, without_bias=("fc",))
 
 
 MEGVII, MEGVII_STAGES = _layout("features.0"), _layout("stage2.0")
