@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import ShapeError, UsageError, WeightsError
 from .graph import Graph
-from .models import ARCHITECTURES, Architecture, MobileNetConfig, mobilenetv3
+from .models import ARCHITECTURES, Architecture, MobileNetConfig, imported, mobilenetv3
 from .ops import GlobalAvgPool, L2Normalize
 from .passes import optimise, quantise
 from .plan import Plan
@@ -189,6 +189,8 @@ def _architecture(file, name) -> Architecture:
     if name and stated and name != stated:
         raise WeightsError(f"{file.source} holds weights of {stated}, not of {name}")
     name = name or file.setting("architecture")
+    if "graph" in file.metadata:
+        return imported(file.metadata)
     if name not in ARCHITECTURES:
         raise UsageError(f"unknown model {name!r}; there are {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
@@ -212,6 +214,8 @@ def _as_asked(file, architecture, num_classes, padding, bn_eps, normalize) -> We
 
 def _graph(architecture, file) -> Graph:
     """The whole network the file holds: trunk and every head."""
+    if "graph" in file.metadata:
+        return architecture.build()
     head = file.metadata.get("embedding") == "embed"
     return architecture.build(
         num_classes=file.number("num_classes"),
@@ -405,11 +409,12 @@ class Model:
         cuts : tuple of str, optional
             Layers, for an unfused plan that ends in their maps.
         """
-        smallest = self.architecture.smallest_input
-        if min(size) < smallest:
+        smallest, largest = self.architecture.smallest_input, self.architecture.largest_input
+        if min(size) < smallest or max(size) > largest:
+            up = f"from {smallest} x {smallest} pixels up" if smallest < largest else "of"
+            bound = "" if smallest < largest else f" {smallest} x {smallest} pixels alone"
             raise ShapeError(
-                f"{self.architecture.name} takes images from {smallest} x {smallest} pixels up, "
-                f"not {size[0]} x {size[1]}"
+                f"{self.architecture.name} takes images {up}{bound}, not {size[0]} x {size[1]}"
             )
         key = (*size, cuts, pixels is not None and tuple(np.concatenate(pixels)))
         with self._lock:

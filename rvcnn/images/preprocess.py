@@ -96,7 +96,10 @@ class Preprocess:
             if name in values:
                 continue
             if name not in metadata:
-                raise WeightsError(f"the weights' metadata has no {name!r}: give {name}=...")
+                raise WeightsError(
+                    f"the weights' metadata has no {name!r}: give {name}=..., or write it into the "
+                    f"file with `rvcnn weights import FILE -o NEW.safetensors --{name} ...`"
+                )
             try:
                 values[name] = parse(metadata[name])
             except ValueError:

@@ -46,8 +46,8 @@ class Architecture:
         The layer that gives logits, where it has classes.
     input_size : int
         Pixels of a side it was designed for.
-    smallest_input : int
-        Pixels of the shortest side it accepts.
+    smallest_input, largest_input : int
+        Pixels of the shortest side and of the longest it accepts.
     settings : mapping of str to Setting
         What else a weights file's metadata may say about the network, by key.
     """
@@ -57,6 +57,7 @@ class Architecture:
     classifier: str
     input_size: int = 224
     smallest_input: int = 32
+    largest_input: int = 1 << 20
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def options(self, metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -44,12 +44,7 @@ def read(source) -> Network:
 
 
 def _read(source):
-    try:
-        import onnx
-    except ImportError:
-        raise WeightsError(
-            "reading ONNX files needs the package onnx: pip install 'rvcnn[onnx]'"
-        ) from None
+    onnx = _package()
     if isinstance(source, onnx.ModelProto):
         return _network(source, Tensors(None))
     folder = None
@@ -60,8 +55,31 @@ def _read(source):
         raise UsageError(f"an ONNX model is a path or bytes, not a {type(source).__name__}")
     if len(source) > LARGEST:
         raise Refusal(f"{len(source)} bytes, more than an ONNX file can have")
-    wire.check(source, onnx.ModelProto.DESCRIPTOR)
-    return _network(_parsed(onnx.ModelProto, bytes(source)), Tensors(folder))
+    return network_of(source, folder)
+
+
+def network_of(data, folder=None) -> Network:
+    """The network of a file's bytes; raises Refusal, whose message lacks the file's name.
+
+    Parameters
+    ----------
+    data : bytes-like
+    folder : Path, optional
+        Where tensors outside the file may lie; without it they may not.
+    """
+    onnx = _package()
+    wire.check(data, onnx.ModelProto.DESCRIPTOR)
+    return _network(_parsed(onnx.ModelProto, bytes(data)), Tensors(folder))
+
+
+def _package():
+    try:
+        import onnx
+    except ImportError:
+        raise WeightsError(
+            "reading ONNX files needs the package onnx: pip install 'rvcnn[onnx]'"
+        ) from None
+    return onnx
 
 
 def _parsed(kind, data):

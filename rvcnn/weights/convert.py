@@ -76,6 +76,9 @@ REQUIRED = (
 )
 """Keys without which nobody can run a file."""
 
+OF_OURS = ("padding", "bn_eps")
+"""Those of ``REQUIRED`` that a network's own graph says."""
+
 OPTIONAL = (
     "embedding",
     "embedding_dim",
@@ -140,7 +143,8 @@ def import_weights(path, target, *, preset=None, entry=None, **metadata) -> Weig
         **given,
         "key_layout": OWN,
     }
-    missing = [key for key in REQUIRED if key not in complete]
+    required = (key for key in REQUIRED if "graph" not in complete or key not in OF_OURS)
+    missing = [key for key in required if key not in complete]
     if missing:
         options = ", ".join(f"--{key.replace('_', '-')}" for key in missing)
         raise WeightsError(

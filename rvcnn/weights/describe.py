@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Any
 
+from rvcnn.models.imported import from_text
+
 from .load import open_weights
 
 STATISTICS = (".running_mean", ".running_var")
@@ -34,6 +36,13 @@ def describe(path, entry=None) -> dict[str, Any]:
         ),
         "dtypes": dict(kinds),
         "sha256": file.sha256,
-        "metadata": dict(sorted(file.metadata.items())),
+        "metadata": {key: _short(file.metadata, key) for key in sorted(file.metadata)},
         "notes": list(file.notes),
     }
+
+
+def _short(metadata, key):
+    """A value of the metadata; of a network's graph only its size."""
+    if key != "graph":
+        return metadata[key]
+    return f"{len(from_text(metadata[key]).nodes)} layers"

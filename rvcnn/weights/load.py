@@ -10,7 +10,7 @@ from rvcnn.errors import WeightsError
 from .contents import FLOATS, Refusal, Stored, shown, zeros
 from .core import Weights
 from .identify import identify
-from .layouts import translate
+from .layouts import Translation, translate
 from .readers import map_file, read
 
 IGNORED = (".num_batches_tracked", "n_averaged")
@@ -84,6 +84,8 @@ def _named(path, work, entry):
 
 def _load(path, entry):
     file = _open(path, entry)
+    if "inputs" in file.metadata:
+        raise Refusal(file.notes[0])
     if file.metadata.get("precision") == "int8":
         tensors = {key: tensor.array() for key, tensor in file.tensors.items()}
         return Weights(tensors, file.metadata, file.source, file.sha256, file.notes)
@@ -99,9 +101,10 @@ def _load(path, entry):
 
 def _open(path, entry):
     buffer = map_file(path)
-    kind, contents = read(buffer, entry)
+    kind, contents = read(buffer, entry, path.absolute().parent)
     keys = [key for key in contents.tensors if not key.endswith(IGNORED)]
-    translation = translate(keys)
+    is_whole = "graph" in contents.metadata or "inputs" in contents.metadata
+    translation = Translation({key: key for key in keys}) if is_whole else translate(keys)
     if len(translation.names) < len(keys):
         raise Refusal("two of its tensors have the same name in rvcnn's layout")
     tensors = {}
@@ -116,7 +119,8 @@ def _open(path, entry):
         tensors[f"{layer}.bias"] = zeros(tensors[f"{layer}.weight"].shape[0])
     said = (f"{layer} has no bias there: zeros" for layer in added)
     metadata = {**translation.facts, **contents.metadata}
-    facts, notes = identify({key: t.shape for key, t in tensors.items()}, metadata)
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    facts, notes = ({}, ()) if is_whole else identify(shapes, metadata)
     return WeightsFile(
         str(path),
         kind,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rvcnn.errors import WeightsError
 from rvcnn.weights.contents import Contents, Refusal, shown
 
-from . import npz, safetensors, torch_legacy, torch_zip
+from . import npz, onnx, safetensors, torch_legacy, torch_zip
 
 ROOM = 64 << 20
 """Bytes that the tensors of any file may take in float32."""
@@ -36,11 +36,14 @@ class Format(NamedTuple):
         Whether a buffer looks like one.
     read : callable
         Gives the Contents of a buffer; takes the name of the entry that holds the tensors, or None.
+    is_folder : bool
+        Whether tensors may lie in other files of the folder, which it then takes too.
     """
 
     name: str
     matches: Callable[[memoryview], bool]
-    read: Callable[[memoryview, str | None], Contents]
+    read: Callable[..., Contents]
+    is_folder: bool = False
 
 
 FORMATS = (
@@ -49,6 +52,7 @@ FORMATS = (
     # Before pickles: the length it begins with may begin as one.
     Format("safetensors", safetensors.matches, safetensors.read),
     Format("PyTorch checkpoint (legacy)", torch_legacy.matches, torch_legacy.read),
+    Format("ONNX model", onnx.matches, onnx.read, is_folder=True),
 )
 
 
@@ -74,8 +78,16 @@ def map_file(path: Path) -> memoryview:
         raise WeightsError(f"cannot read the weights file {path}: {reason}") from None
 
 
-def read(buffer: memoryview, entry: str | None = None) -> tuple[str, Contents]:
+def read(buffer: memoryview, entry=None, folder=None) -> tuple[str, Contents]:
     """Return the name of a buffer's format, and its contents.
+
+    Parameters
+    ----------
+    buffer : memoryview
+    entry : str, optional
+        Of a file with several sets of weights, the one to take.
+    folder : Path, optional
+        Where the file lies.
 
     Raises
     ------
@@ -85,6 +97,8 @@ def read(buffer: memoryview, entry: str | None = None) -> tuple[str, Contents]:
     try:
         for kind in FORMATS:
             if kind.matches(buffer):
+                if kind.is_folder:  # it compares sizes with all the files by itself
+                    return kind.name, kind.read(buffer, entry, folder)
                 contents = kind.read(buffer, entry)
                 _check_room(contents, len(buffer))
                 return kind.name, contents
