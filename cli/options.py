@@ -126,6 +126,61 @@ update = grouped(
     ),
     wait=wait,
 )
+query = grouped(
+    "query",
+    away=click.option(
+        "--not",
+        "away",
+        multiple=True,
+        type=PATH,
+        metavar="IMAGE",
+        help="Push results away from IMAGE (repeatable).",
+    ),
+    vector=click.option(
+        "--vector",
+        type=PATH,
+        metavar="FILE",
+        help="Search for a vector: .npy, or JSON, of FILE or of the standard input (-).",
+    ),
+    row=click.option(
+        "--row",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Which row of --vector, from 0.",
+    ),
+    crop=click.option(
+        "--crop",
+        metavar="X,Y,W,H",
+        help="Search for that part of QUERY: in pixels of the upright image or, with a decimal "
+        "point, in fractions.",
+    ),
+)
+wanted = grouped(
+    "wanted",
+    where=click.option(
+        "--where",
+        multiple=True,
+        metavar="FILTER",
+        help="Only images for which it is true, as \"species = 'fox' and year >= 2020\".",
+    ),
+    newer=click.option(
+        "--newer", metavar="DATE|AGE", help="Only files changed since: 2026-03-01, or 7d ago."
+    ),
+    older=click.option("--older", metavar="DATE|AGE", help="Only files changed before."),
+    path_glob=click.option(
+        "--path-glob",
+        multiple=True,
+        metavar="GLOB",
+        help="Only files whose name matches; with / in it, the path in the index (repeatable).",
+    ),
+    min_width=click.option(
+        "--min-width", type=click.IntRange(min=0), metavar="N", help="Only images as wide."
+    ),
+    min_height=click.option(
+        "--min-height", type=click.IntRange(min=0), metavar="N", help="Only images as high."
+    ),
+)
 form = grouped(
     "form",
     filepath_only=click.option(

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -12,6 +13,7 @@ from rvcnn.paths import path_fields, relative
 
 if TYPE_CHECKING:
     from rvcnn.search import Hit
+    from rvcnn.seen import Seen
 
 
 class Form(NamedTuple):
@@ -58,11 +60,34 @@ def write_hits(hits: Iterable["Hit"], query: str | list[str], form: Form) -> Non
     write(lines, b"\0" if form.null else b"\n")
 
 
+def write_seen(seen: "Seen", query: str, form: Form, alone: bool) -> None:
+    """Write where one query was seen; where it is not `alone`, lines begin with it."""
+    if form.json:
+        matches = [{"same": seen.same, **_json_image(hit)} for hit in seen.hits]
+        write_json({"query": query, "seen": bool(matches), "matches": matches})
+        return
+    lines = []
+    for hit in seen.hits:
+        path = os.fsencode(relative(hit.path))
+        score = b"same" if seen.same else b"%.3f" % hit.score
+        columns = (path,) if form.paths_only else (score, path, _date(hit.item.added_at))
+        lines.append(b"\t".join(columns if alone else (os.fsencode(query), *columns)))
+    write(lines, b"\0" if form.null else b"\n")
+
+
+def _date(seconds: int | None) -> bytes:
+    if seconds is None:
+        return b"-"
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+
+
 def _json_hit(hit: "Hit", rank: int, query: str | list[str]) -> dict[str, Any]:
+    return {"query": query, "rank": rank, **_json_image(hit)}
+
+
+def _json_image(hit: "Hit") -> dict[str, Any]:
     item = hit.item
     return {
-        "query": query,
-        "rank": rank,
         "score": hit.score,
         **path_fields(relative(hit.path)),
         "width": item.width,

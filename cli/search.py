@@ -1,16 +1,21 @@
 """`rvcnn search`."""
 
+import functools
+from pathlib import Path
+
 import click
 
 from rvcnn.cli import options
-from rvcnn.cli.boundary import Command
+from rvcnn.cli.boundary import Command, boundary
 from rvcnn.cli.console import note
 from rvcnn.cli.engine import make_embedder
-from rvcnn.cli.output import Form, write_hits
+from rvcnn.cli.output import Form, write_hits, write_seen
+
+OF_SEEN = "--seen asks for each QUERY alone: it goes with neither --not, --vector nor --crop"
 
 
 @click.command("search", cls=Command, example="rvcnn search query.jpg --in photos -k 5")
-@click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=options.PATH)
+@click.argument("queries", metavar="QUERY...", nargs=-1, type=options.PATH)
 @click.option(
     "--in",
     "folders",
@@ -19,14 +24,7 @@ from rvcnn.cli.output import Form, write_hits
     metavar="DIR",
     help="Search below DIR (repeatable); the default is the index found from here.",
 )
-@click.option(
-    "--not",
-    "away",
-    multiple=True,
-    type=options.PATH,
-    metavar="IMAGE",
-    help="Push results away from IMAGE (repeatable).",
-)
+@options.query
 @click.option(
     "-k",
     "--top",
@@ -37,31 +35,121 @@ from rvcnn.cli.output import Form, write_hits
     help="How many results.",
 )
 @click.option("--exclude-query", is_flag=True, help="Leave the query images themselves out.")
+@click.option(
+    "--seen",
+    is_flag=True,
+    help="Say where each QUERY is already, and since when; exit 0 if all are somewhere, else 1.",
+)
 @options.min_similarity
+@options.wanted
 @options.form
 @options.engine
 @options.quiet
-def command(
-    queries, folders, away, top, exclude_query, min_similarity, form, engine, quiet
-) -> None:
+@click.pass_context
+def command(ctx, queries, folders, query, seen, min_similarity, wanted, form, **others) -> None:
     """List the images most like the QUERY images, best first.
 
-    Prints score, tab, path. Several queries are averaged.
+    Prints score, tab, path. Several queries are averaged. With --seen, `same` stands for the score
+    where a file has the very bytes of QUERY, which alone are listed then, and the line ends with
+    the time it came into the index.
     """
-    from rvcnn import place, search
+    from rvcnn.where.options import condition_of
 
     form = Form.of(**form)
-    search.check_images((*queries, *away))
+    if not queries and query["vector"] is None:
+        raise click.UsageError("nothing to search for: give a QUERY or --vector")
+    if not seen:
+        condition = condition_of(**wanted)
+        _search(queries, folders, query, min_similarity, condition, form, **others)
+        return
+    if not queries or any(query[key] for key in ("away", "vector", "crop")):
+        raise click.UsageError(OF_SEEN)
+    with boundary(failure=2):
+        everywhere = _seen(queries, folders, min_similarity, condition_of(**wanted), form, **others)
+    ctx.exit(0 if everywhere else 1)
+
+
+def _search(
+    queries, folders, query, min_similarity, where, form, top, exclude_query, engine, quiet
+) -> None:
+    from rvcnn import place, search
+
+    search.check_images((*queries, *query["away"]))
     places = place.open_places(folders)
-    embedder = make_embedder(**engine, quiet=quiet, folders=folders)
-    for searched in places:
-        searched.check_made_by(embedder)
-    vector = search.query_vector(embedder, queries, away)
+    place.check_alike(places)
+    vector = _vector(places, queries, query, functools.partial(_embedder, places, engine, quiet))
     leave_out = queries if exclude_query else ()
-    found = search.nearest(places, vector, top, min_similarity, leave_out, engine["workers"])
+    workers = engine["workers"]
+    found = search.nearest(places, vector, top, min_similarity, leave_out, workers, where)
     if found.gone:
         note(
             f"{found.gone} left out: the files are gone (`rvcnn embed` brings the index up to date)"
         )
-    names = [str(query) for query in queries]
+    names = [str(name) for name in (*queries, query["vector"]) if name is not None]
     write_hits(found.hits, names if len(names) > 1 else names[0], form)
+
+
+def _vector(places, queries, query, make):
+    """The vector of all that is searched for."""
+    import numpy as np
+
+    from rvcnn.crop import Crop
+    from rvcnn.queries import check_vector, combine, embed_files
+    from rvcnn.vector_files import read_vector
+
+    crop = None if query["crop"] is None else Crop.parse(query["crop"])
+    if crop is not None and len(queries) != 1:
+        raise click.UsageError("--crop is of one QUERY image")
+    index = places[0].index
+    rows = np.empty((0, index.dim), np.float32)
+    if query["vector"] is not None:
+        file = query["vector"]
+        source = click.get_binary_stream("stdin") if str(file) == "-" else file
+        given = read_vector(source, query["row"])
+        check_vector(given, index.dim, str(file))
+        rows = given[None]
+    away = None
+    if queries or query["away"]:
+        embedder = make()
+        if queries:
+            rows = np.concatenate([embed_files(embedder, queries, crop), rows])
+        if query["away"]:
+            away = embed_files(embedder, query["away"])
+    return combine(rows, away, unit=index.metric == "cosine")
+
+
+def _embedder(places, engine, quiet):
+    embedder = make_embedder(**engine, quiet=quiet, folders=[place.folder for place in places])
+    for place in places:
+        place.check_made_by(embedder)
+    return embedder
+
+
+def _seen(queries, folders, min_similarity, where, form, top, exclude_query, engine, quiet) -> bool:
+    """Say of each query where it was seen; whether all were."""
+    from rvcnn import place, search
+    from rvcnn.seen import seen_file
+
+    search.check_images(queries)
+    places = place.open_places(folders)
+    place.check_alike(places)
+    embedder = functools.cache(functools.partial(_embedder, places, engine, quiet))
+
+    def vector_of(path: Path):
+        return search.embed_files(embedder(), [path])[0]
+
+    everywhere = True
+    for query in queries:
+        found = seen_file(
+            places,
+            query,
+            vector_of,
+            min_similarity,
+            top,
+            queries if exclude_query else (),
+            where,
+            engine["max_image_megapixels"],
+        )
+        write_seen(found, str(query), form, alone=len(queries) == 1)
+        everywhere = everywhere and bool(found.hits)
+    return everywhere

@@ -10,6 +10,7 @@ import numpy as np
 from rvcnn.errors import IndexMismatchError, IndexMissingError, RvcnnError, UsageError
 from rvcnn.index import Index, find_index
 from rvcnn.index.manifest import WEIGHTS_FILE, identity
+from rvcnn.where import Condition, Field, StartsWith, all_of
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
@@ -37,6 +38,15 @@ class Place(NamedTuple):
         with self.index.snapshot() as now:
             ids = [i for i in now.ids() if i.startswith(self.below)]
             return [i[len(self.below) :] for i in ids], now.vectors(ids)
+
+    def path_of(self, identity: str) -> Path:
+        """Return the path of an image that lies below the folder, named as that was asked for."""
+        return self.folder / identity[len(self.below) :]
+
+    def condition(self, where: Condition | None = None) -> Condition | None:
+        """Return the condition that an image is of the part that is meant, and `where` holds."""
+        below = StartsWith(Field("path"), self.below) if self.below else None
+        return all_of(below, where)
 
     def facts(self) -> dict[str, Any]:
         """Return what the index holds, as plain values."""
@@ -120,6 +130,26 @@ def open_places(folders: Sequence[Path] = ()) -> list[Place]:
         root = find_place(Path.cwd())
         return [Place(Index.open(root), root)]
     return [open_place(folder) for folder in folders]
+
+
+def check_alike(places: Sequence[Place]) -> None:
+    """Raise IndexMismatchError unless one query can be asked of all of these.
+
+    Their vectors must be compared alike and, where they say what made them, be of one model.
+    """
+    first, *others = places
+    for other in others:
+        ours, theirs = (
+            {"dimension": p.index.dim, "metric": p.index.metric, **identity(p.index.description)}
+            for p in (first, other)
+        )
+        different = sorted(k for k, value in ours.items() if theirs.get(k, value) != value)
+        if different:
+            raise IndexMismatchError(
+                f"the indexes of {first.index.path} and {other.index.path} cannot be searched "
+                f"together: one was made by {name_of(ours)}, the other by {name_of(theirs)}, and "
+                f"they differ in {', '.join(different)}"
+            )
 
 
 def made_with(folders: Sequence[Path]) -> dict[str, Any]:

@@ -107,6 +107,13 @@ class Snapshot:
         found = self._connection.execute(f"{_SELECT} WHERE id = ?", (encode_id(identity),))
         return next(map(from_record, found), None)
 
+    def with_content(self, sha256: bytes) -> list[Item]:
+        """Return the items with a vector whose files had this content."""
+        found = self._connection.execute(
+            f"{_SELECT} WHERE sha256 = ? AND row IS NOT NULL ORDER BY id", (sha256,)
+        )
+        return [from_record(record) for record in found]
+
     def vectors(self, ids: Iterable[str] | None = None) -> np.ndarray:
         """Return a copy of the vectors of `ids`, or of all `ids()`: (N, D) float32."""
         rows = self.order() if ids is None else np.array([self._row(i) for i in ids], np.int64)

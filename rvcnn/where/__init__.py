@@ -7,6 +7,6 @@ evaluated by plain functions: no part of a filter's text ever becomes code or a 
 """
 
 from rvcnn.where.parse import parse
-from rvcnn.where.terms import COLUMNS, Condition, all_of, compare
+from rvcnn.where.terms import COLUMNS, Condition, Field, StartsWith, all_of
 
-__all__ = ["COLUMNS", "Condition", "all_of", "compare", "parse"]
+__all__ = ["COLUMNS", "Condition", "Field", "StartsWith", "all_of", "parse"]

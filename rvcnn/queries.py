@@ -1,0 +1,79 @@
+"""What a search looks for: a vector made of images, of parts of them, and of vectors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rvcnn.crop import Crop
+from rvcnn.errors import ImageError, ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from rvcnn.embedder import Embedder
+
+
+def check_images(paths: Sequence[Path]) -> None:
+    """Raise UsageError unless every path is a file."""
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"rvcnn searches by image; {path} is a folder")
+        if not path.exists():
+            raise UsageError(f"rvcnn searches by image; no such file: {path}")
+
+
+def embed_files(
+    embedder: "Embedder", paths: Sequence[Path], crop: Crop | None = None
+) -> np.ndarray:
+    """Return the (N, D) vectors of files, or of a part of each; an ImageError names the file."""
+    if crop is not None:
+        return np.array([_embed_part(embedder, path, crop) for path in paths])
+    rows = embedder.embed(paths, errors="nan")
+    for i, reason in embedder.errors_.items():
+        raise ImageError(f"{paths[i]}: {reason}")
+    return rows
+
+
+def _embed_part(embedder: "Embedder", path: Path, crop: Crop) -> np.ndarray:
+    from rvcnn.images import Decoded, decode
+
+    try:
+        whole = decode(path, max_megapixels=embedder.max_megapixels)
+        box = crop.box(whole.width, whole.height)
+        part = Decoded(whole.image.crop(box), box[2] - box[0], box[3] - box[1], whole.format)
+        return embedder.embed_decoded(part)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def combine(towards: np.ndarray, away: np.ndarray | None = None, unit: bool = True) -> np.ndarray:
+    """Return the (D,) vector that means all rows of `towards` and none of `away`.
+
+    It is the mean of the one, less the mean of the other; with `unit` of rows of length 1, and of
+    length 1 itself.
+    """
+    vector = _unit(towards).mean(axis=0) if unit else towards.mean(axis=0)
+    if away is not None and len(away):
+        vector = vector - (_unit(away) if unit else away).mean(axis=0)
+    if not unit:
+        return vector.astype(np.float32)
+    length = np.linalg.norm(vector)
+    if length < 1e-6:
+        raise UsageError("these queries cancel each other out: nothing is left to search for")
+    return (vector / length).astype(np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not lengths.all():
+        raise UsageError("a vector of zeros has no direction to search in")
+    return rows / lengths
+
+
+def check_vector(vector: np.ndarray, dim: int, name: str) -> None:
+    """Raise an error unless a vector (D,) is one of `dim` finite numbers."""
+    if len(vector) != dim:
+        raise ShapeError(f"{name} has {len(vector)} numbers, the index's vectors have {dim}")
+    if not np.isfinite(vector).all():
+        raise UsageError(f"{name} has numbers that are not finite")
