@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -78,6 +77,8 @@ def write_seen(seen: "Seen", query: str, form: Form, alone: bool) -> None:
 def _date(seconds: int | None) -> bytes:
     if seconds is None:
         return b"-"
+    from datetime import datetime, timezone
+
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
