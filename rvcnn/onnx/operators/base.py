@@ -20,6 +20,10 @@ LARGEST = 1 << 29
 """Bytes that a result may have whose size is a number in the file."""
 
 
+# What NumPy and Python raise for arrays, numbers of inputs and attributes that do not fit.
+_MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
+
 @dataclass(frozen=True)
 class Operator:
     """An ONNX operator as a pure function on NumPy arrays.
@@ -85,7 +89,7 @@ class Operator:
                 results = self.function(*inputs, **keywords)
         except RvcnnError as error:
             raise type(error)(f"{self.name}: {error}") from error
-        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+        except _MISFITS as error:
             shapes = ", ".join("none" if x is None else f"{x.dtype}{x.shape}" for x in inputs)
             raise ShapeError(
                 f"{self.name} cannot take inputs of {shapes or 'no'} type and shape ({error}): "

@@ -97,6 +97,7 @@ def correlate(x: np.ndarray, weights: np.ndarray, w: Windows, group: int) -> np.
     """
     views = w.views(x, 0)
     depth, rows, dims = weights.shape[1], len(weights) // group, len(w.kernel)
+    check_size((len(x), *weights.shape[1:], *w.out), x.dtype)
     out = np.empty((len(x), len(weights), *w.out), np.result_type(x, weights))
     taps = [1, *range(2 + dims, 2 + 2 * dims)]
     for g in range(group):

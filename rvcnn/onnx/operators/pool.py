@@ -52,9 +52,11 @@ def max_pool(
         )
     least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     dims = len(w.kernel)
-    flat = w.views(x, least).reshape(*x.shape[:2], *w.out, -1)
+    views, taps = w.views(x, least), tuple(range(-dims, 0))
+    largest = views.max(taps)
     if outputs == 1:
-        return flat.max(-1)
+        return largest
+    flat = views.reshape(check_size((*largest.shape, np.prod(w.kernel)), x.dtype))
     taps = np.unravel_index(flat.argmax(-1), w.kernel)
     places = [
         np.arange(w.out[i]).reshape([-1 if j == i else 1 for j in range(dims)]) * w.strides[i]
@@ -65,7 +67,7 @@ def max_pool(
     order = "F" if storage_order else "C"
     inside = np.ravel_multi_index(places, x.shape[2:], mode="clip", order=order)
     images = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *(1,) * dims)
-    return flat.max(-1), (inside + images * int(np.prod(x.shape[2:]))).astype(np.int64)
+    return largest, (inside + images * int(np.prod(x.shape[2:]))).astype(np.int64)
 
 
 def average_pool(

@@ -5,7 +5,7 @@ import numpy as np
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import functional
 
-from .base import check_size, operators
+from .base import LARGEST, check_size, operators
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -43,7 +43,27 @@ def gemm(a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0):  # noqa: N80
 
 def einsum(*arrays, equation):
     """Einstein's sum over the indices of `equation`."""
-    return np.einsum(equation.replace(" ", ""), *arrays, optimize=len(arrays) > 2)
+    equation = equation.replace(" ", "")
+    terms, arrow, wanted = equation.partition("->")
+    sizes: dict[str, int] = {}
+    for term, array in zip(terms.split(","), arrays, strict=True):
+        for label, n in _labelled(term, array.shape):
+            sizes[label] = max(sizes.get(label, 1), n)
+    if not arrow:
+        wanted = "".join(k for k in sizes if terms.count(k) == 1 or k.isdigit())
+    kept = (n for label, n in sizes.items() if label in wanted or label.isdigit())
+    check_size(kept, arrays[0].dtype)
+    path = ("greedy", LARGEST // 8) if len(arrays) > 2 else False
+    return np.einsum(equation, *arrays, optimize=path)
+
+
+def _labelled(term, shape):
+    """Each size with its label; those behind ``...`` have numbers, counted from the end."""
+    before, dots, after = term.partition("...")
+    hidden = len(shape) - len(before) - len(after)
+    if hidden < 0 or (hidden and not dots):
+        raise ShapeError(f"{term} does not name the dimensions of an array {shape}")
+    return zip([*before, *map(str, range(hidden, 0, -1)), *after], shape, strict=True)
 
 
 def det(x):

@@ -18,8 +18,7 @@ def _spread(v, x, axis, block_size):
     if v.ndim == 1:
         return v.reshape(-1, *(1,) * (x.ndim - axis - 1))
     block = block_size or -(-x.shape[axis] // v.shape[axis])
-    repeated = np.repeat(v, min(block, x.shape[axis]), axis)
-    return repeated[(slice(None),) * axis + (slice(x.shape[axis]),)]
+    return np.take(v, np.arange(x.shape[axis]) // block, axis)
 
 
 def _stored(values, dtype, saturate=True):

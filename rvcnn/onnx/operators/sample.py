@@ -170,6 +170,7 @@ def _region(image, roi, cells, ratio, aligned, mode):
         lines.append((np.clip(at, 0, n - 1), (at >= -1) & (at <= n)))
         counts.append(taps)
     (y, y_held), (x, x_held) = lines
+    check_size((len(image), len(y), len(x)), np.float64)
     held = y_held[:, None] & x_held
     shape = (len(image), cells[0], counts[0], cells[1], counts[1])
     if mode == "avg":

@@ -57,7 +57,9 @@ def split(x, sizes=None, *, axis=0, num_outputs=None, outputs=1):
     length = x.shape[axis]
     if sizes is None:
         count = num_outputs or outputs
-        part = -(-length // max(count, 1))
+        if not 0 < count <= max(length, outputs):
+            raise ShapeError(f"{count} parts of an axis of {length}")
+        part = -(-length // count)
         ends = [min(part * (i + 1), length) for i in range(count)]
     else:
         sizes = ints(sizes)

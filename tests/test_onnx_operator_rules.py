@@ -1,0 +1,91 @@
+"""What holds of operators by themselves: forms of older operator sets, accuracy, refusals."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rvcnn.errors import ShapeError, WeightsError
+from rvcnn.onnx.operators import OPERATORS
+
+SAME_BEFORE = [
+    ("Squeeze", (1, 3, 1, 2), dict(axes=[2]), [np.array([2])]),
+    ("Unsqueeze", (3, 2), dict(axes=[0, 3]), [np.array([0, 3])]),
+    ("Clip", (4, 5), dict(min=-0.5, max=0.25), [np.float32(-0.5), np.float32(0.25)]),
+    ("Pad", (2, 3), dict(pads=[0, 1, 2, 0], value=1.5), [np.array([0, 1, 2, 0]), np.float32(1.5)]),
+    ("Slice", (5, 6), dict(starts=[1, -3], ends=[4, 9]), [np.array([1, -3]), np.array([4, 9])]),
+    ("Split", (6, 2), dict(split=[1, 5], axis=0), [np.array([1, 5])]),
+    ("TopK", (3, 7), dict(k=4), [np.array([4])]),
+    ("ReduceSum", (3, 7), dict(axes=[1]), [np.array([1])]),
+    ("ReduceMax", (3, 7), dict(axes=[0]), [np.array([0])]),
+]
+
+
+@pytest.mark.parametrize("op, shape, attributes, inputs", SAME_BEFORE)
+def test_attributes_that_became_inputs(op, shape, attributes, inputs):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    outputs = 2 if op in ("Split", "TopK") else 1
+    before = OPERATORS[op].run(attributes, 7, x, outputs=outputs)
+    kept = {"axis": 0} if op == "Split" else {}
+    after = OPERATORS[op].run(kept, 18, x, *map(np.asarray, inputs), outputs=outputs)
+    assert len(before) == len(after) == outputs
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype and a.size
+
+
+def test_erf():
+    x = np.concatenate([np.linspace(-6, 6, 5001), [np.inf, -np.inf, 1e-30, 0]])
+    for kind, bound in ((np.float32, 6e-8), (np.float64, 1e-15)):
+        at = x.astype(kind)
+        (got,) = OPERATORS["Erf"].run({}, 13, at)
+        want = np.array([math.erf(v) for v in at.astype(np.float64)])
+        assert got.dtype == kind
+        assert np.abs(got - want).max() <= bound
+    assert np.isnan(OPERATORS["Erf"].run({}, 13, np.array([np.nan], np.float32))[0]).all()
+
+
+HUGE = np.array([1 << 20, 1 << 20, 1 << 10])
+REFUSED = [
+    ("ConstantOfShape", {}, [HUGE]),
+    ("Expand", {}, [np.zeros((1, 1, 1), np.float32), HUGE]),
+    ("Tile", {}, [np.zeros((1, 1, 1), np.float32), HUGE]),
+    ("Range", {}, [np.array(0), np.array(1 << 60), np.array(1)]),
+    ("Range", {}, [np.float32(0), np.float32(1), np.float32(0)]),
+    ("Range", {}, [np.float32(0), np.float32(np.nan), np.float32(1)]),
+    ("Pad", {}, [np.zeros(1, np.float32), np.array([1 << 40, 0])]),
+    ("Resize", {}, [np.zeros((1, 1), np.float32), None, None, np.array([1 << 30, 1 << 30])]),
+    ("Resize", {}, [np.zeros((1, 1), np.float32), None, np.array([1, np.inf], np.float32)]),
+    ("OneHot", {}, [np.zeros(9, np.int64), np.array(1 << 50), np.array([0.0, 1.0])]),
+    ("Add", {}, [np.zeros((1 << 20, 1), np.float32), np.zeros((1, 1 << 20), np.float32)]),
+    ("MatMul", {}, [np.zeros((1 << 20, 1), np.float32), np.zeros((1, 1 << 20), np.float32)]),
+    ("Einsum", {"equation": "i,j->ij"}, [np.zeros(1 << 20, np.float32)] * 2),
+    ("Split", {"num_outputs": 1 << 60}, [np.zeros(4, np.float32)]),
+    ("MaxPool", {"kernel_shape": (1 << 40,)}, [np.zeros((1, 1, 4), np.float32)]),
+    ("MaxPool", {"kernel_shape": (2,), "pads": (1 << 40, 0)}, [np.zeros((1, 1, 4), np.float32)]),
+    ("Conv", {"strides": (0,)}, [np.zeros((1, 1, 4), np.float32)] * 2),
+    ("Conv", {}, [np.zeros((1, 3, 4), np.float32), np.zeros((1, 2, 1), np.float32)]),
+    ("Gather", {}, [np.zeros(3, np.float32), np.array([3])]),
+    ("GatherND", {}, [np.zeros(3, np.float32), np.array([[-4]])]),
+    ("Reshape", {}, [np.zeros(3, np.float32), np.array([2, -1])]),
+    ("Transpose", {"perm": (0, 0)}, [np.zeros((2, 2), np.float32)]),
+    ("Relu", {}, []),
+    ("Relu", {}, [None]),
+    ("Relu", {}, [np.zeros(1, np.float32)] * 2),
+]
+
+
+@pytest.mark.parametrize("op, attributes, inputs", REFUSED)
+def test_inputs_that_are_refused(op, attributes, inputs):
+    inputs = [None if x is None else np.asarray(x) for x in inputs]
+    with pytest.raises(ShapeError, match=f"^{op}"):
+        OPERATORS[op].run(attributes, 18, *inputs)
+
+
+@pytest.mark.parametrize(
+    "op, attributes",
+    [("Relu", {"slope": 1.0}), ("Cast", {"to": 99}), ("Gelu", {"approximate": "sin"})],
+)
+def test_attributes_that_are_refused(op, attributes):
+    with pytest.raises(WeightsError, match=f"^{op}"):
+        OPERATORS[op].run(attributes, 20, np.zeros(2, np.float32))
