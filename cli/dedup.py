@@ -9,10 +9,13 @@ import click
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import note
+from rvcnn.cli.engine import make_embedder
 from rvcnn.cli.output import write, write_json
+from rvcnn.cli.progress import Progress
 from rvcnn.paths import path_fields, relative
 
 if TYPE_CHECKING:
+    from rvcnn.dedup.calibrate import Calibration
     from rvcnn.dedup.groups import Group
     from rvcnn.dedup.pictures import Picture
     from rvcnn.dedup.plan import Action, Plan, Refusal
@@ -33,6 +36,19 @@ MOST_NAMED = 5
 )
 @options.min_similarity
 @click.option(
+    "--fpr",
+    "rate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="Find the least cosine that a share P of pairs of different pictures reaches, from edits "
+    "of DIRs' own, and say what it finds of each kind of edit.",
+)
+@click.option(
+    "--invariant",
+    is_flag=True,
+    help="Also pictures that were turned or mirrored: reads and embeds every one anew.",
+)
+@click.option(
     "--delete",
     "how",
     type=click.Choice(["trash", "hardlink"]),
@@ -43,11 +59,25 @@ MOST_NAMED = 5
 @click.option("--yes", is_flag=True, help="With --apply: do not ask.")
 @options.wait
 @options.json
+@options.engine
 @options.strict
 @options.quiet
 @click.pass_context
 def command(
-    ctx, dirs, references, min_similarity, how, do_it, yes, wait, as_json, strict, quiet
+    ctx,
+    dirs,
+    references,
+    min_similarity,
+    rate,
+    invariant,
+    how,
+    do_it,
+    yes,
+    wait,
+    as_json,
+    engine,
+    strict,
+    quiet,
 ) -> None:
     """List near-duplicates in groups, the one to keep first.
 
@@ -56,20 +86,17 @@ def command(
     by byte) or the cosine, then tab, path. With --delete it is `trash` or `hardlink`, tab, path,
     tab, the path that is kept.
     """
-    from rvcnn.dedup.folders import duplicates_below
-    from rvcnn.dedup.groups import same_bytes, upright
-    from rvcnn.dedup.plan import HARDLINK, make_plan
+    from rvcnn.dedup.plan import make_plan
     from rvcnn.place import open_places
 
     if how is None and do_it:
         raise click.UsageError("--apply goes with --delete trash or --delete hardlink")
     if yes and not do_it:
         raise click.UsageError("--yes answers the question of --apply, which is not given")
+    if rate is not None and min_similarity is not None:
+        raise click.UsageError("--fpr finds what --min-similarity would say: give one of them")
     places, kept = open_places(dirs), open_places(references) if references else []
-    if how == HARDLINK:
-        groups = duplicates_below(places, kept, 1.0, same_bytes)
-    else:
-        groups = duplicates_below(places, kept, min_similarity, upright)
+    groups = _groups(places, kept, how, min_similarity, rate, invariant, engine, quiet)
     if not quiet:
         note(summary(groups))
     if how is None:
@@ -84,6 +111,62 @@ def command(
         note(f"{told(plan.actions, 'to be ')}; nothing was touched: --apply does it")
     if strict and left:
         ctx.exit(SKIPPED)
+
+
+def _groups(places, kept, how, threshold, rate, invariant, engine, quiet) -> list["Group"]:
+    """Find the groups: by equal bytes for hard links, else at a threshold, given or calibrated."""
+    from rvcnn.dedup.folders import duplicates_below
+    from rvcnn.dedup.groups import same_bytes, upright
+
+    if how == "hardlink":
+        return duplicates_below(places, kept, 1.0, same_bytes)
+    if rate is None and not invariant:
+        return duplicates_below(places, kept, threshold, upright)
+    embedder = make_embedder(**engine, quiet=quiet, folders=[place.folder for place in places])
+    for place in (*places, *kept):
+        place.check_made_by(embedder)
+    workers = engine["workers"]
+    if rate is not None:
+        threshold = _calibrated(places, embedder, rate, invariant, workers, quiet)
+    if not invariant:
+        return duplicates_below(places, kept, threshold, upright)
+    from rvcnn.dedup.orientations import Invariant
+
+    with Progress(quiet) as progress:
+        finder = Invariant(embedder, workers, progress.reach)
+        return duplicates_below(places, kept, threshold, finder)
+
+
+def _calibrated(places, embedder, rate, invariant, workers, quiet) -> float:
+    """Find the threshold for a rate; say what it is worth."""
+    from rvcnn.dedup.calibrate import calibrate
+    from rvcnn.dedup.pictures import collect
+
+    paths = sorted(picture.path for picture in collect(places)[0])
+    with Progress(quiet) as progress:
+        found = calibrate(
+            embedder, paths, rate, invariant=invariant, workers=workers, progress=progress.reach
+        )
+    if found.extrapolated or not quiet:
+        note(calibration_line(found))
+    if not quiet:
+        recall = ", ".join(f"{name} {share:.1%}" for name, share in found.recall.items())
+        note(f"found of the edits of {found.pictures} pictures: {recall}")
+        first, second, cosine = found.closest
+        note(f"most alike of different ones: {relative(first)}, {relative(second)} ({cosine:.3f})")
+        if found.same:
+            note(f"{len(found.same)} pictures were set aside, as alike to others as edits are")
+    return found.threshold
+
+
+def calibration_line(found: "Calibration") -> str:
+    """Say which threshold was found and how well that rate is known."""
+    line = (
+        f"--min-similarity {found.threshold:.3f}: {found.rate:.1e} of pairs of different pictures"
+    )
+    if not found.extrapolated:
+        return f"{line}, counted on {found.pairs:,} pairs"
+    return f"{line}, extrapolated: {found.pairs:,} pairs show rates from {found.least_rate:.1e} up"
 
 
 def _apply(plan: "Plan", yes: bool, wait: float, as_json: bool, quiet: bool) -> list["Refusal"]:
