@@ -23,13 +23,14 @@ from rvcnn.cli.console import note
 def command(dir: Path, output: Path, dtype: str, quiet: bool) -> None:
     """Write the vectors of DIR's index to FILE, sorted by path.
 
-    Paths are relative to DIR.
+    Paths are relative to DIR. Metadata goes with them to .csv, .jsonl and .parquet.
     """
     from rvcnn import export
     from rvcnn.place import open_place
 
     export.check_target(output)
-    paths, vectors = open_place(dir).rows()
-    export.write(output, paths, vectors, dtype)
+    place = open_place(dir)
+    paths, vectors = place.rows()
+    export.write(output, paths, vectors, dtype, place.metadata(paths))
     if not quiet:
         note(f"{len(paths)} vector{'s' * (len(paths) != 1)} written to {output}")

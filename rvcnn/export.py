@@ -9,9 +9,9 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,16 +26,26 @@ class Table(NamedTuple):
     """Rows to export.
 
     `paths` are as `os.fsdecode` gives them; `embeddings` is (N, D); `scales` (N,) float32 turn
-    int8 rows back into vectors, ``embeddings * scales[:, None]``, and is None for other types.
+    int8 rows back into vectors, ``embeddings * scales[:, None]``, and is None for other types;
+    `metadata` are N JSON texts, empty for an image that has none, and None where no image has any.
     """
 
     paths: list[str]
     embeddings: np.ndarray
     scales: np.ndarray | None
+    metadata: list[str] | None = None
 
 
-def write(file: Path, paths: Sequence[str], vectors: np.ndarray, dtype: str = "float32") -> None:
+def write(
+    file: Path,
+    paths: Sequence[str],
+    vectors: np.ndarray,
+    dtype: str = "float32",
+    metadata: Sequence[Mapping[str, Any] | None] = (),
+) -> None:
     """Write `vectors` (N, D) and their `paths` to `file`; its suffix is the format.
+
+    Those formats that have a place for it carry the images' `metadata`: none, or N.
 
     Raises
     ------
@@ -44,7 +54,7 @@ def write(file: Path, paths: Sequence[str], vectors: np.ndarray, dtype: str = "f
         `dtype` or the format cannot hold.
     """
     writer = check_target(file)
-    writer(Path(os.path.realpath(file)), make_table(paths, vectors, dtype))
+    writer(Path(os.path.realpath(file)), make_table(paths, vectors, dtype, metadata))
 
 
 def check_target(file: Path) -> "Callable[[Path, Table], None]":
@@ -63,7 +73,12 @@ def check_target(file: Path) -> "Callable[[Path, Table], None]":
     return writer
 
 
-def make_table(paths: Sequence[str], vectors: np.ndarray, dtype: str) -> Table:
+def make_table(
+    paths: Sequence[str],
+    vectors: np.ndarray,
+    dtype: str,
+    metadata: Sequence[Mapping[str, Any] | None] = (),
+) -> Table:
     """Sort the rows by path and convert them to `dtype`."""
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype}: one of {', '.join(DTYPES)}")
@@ -77,7 +92,15 @@ def make_table(paths: Sequence[str], vectors: np.ndarray, dtype: str) -> Table:
         converted = vectors.astype(dtype, copy=False)
     if dtype == "float16" and not np.isfinite(converted).all():
         raise UsageError("float16 holds values up to 65504, and some are larger: use float32")
-    return Table([paths[i] for i in order], converted, scales)
+    texts = [_json_text(metadata[i]) for i in order] if any(metadata) else None
+    return Table([paths[i] for i in order], converted, scales, texts)
+
+
+def _json_text(metadata: Mapping[str, Any] | None) -> str:
+    if not metadata:
+        return ""
+    text = json.dumps(metadata, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(metadata)
 
 
 def quantize_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,15 +156,16 @@ def _write_array(file: Path, array: np.ndarray) -> None:
 def write_csv(file: Path, table: Table) -> None:
     """A header ``path,e0,e1,...`` and a line a row; names as their bytes are.
 
-    For int8 the column ``scale`` comes after the path.
+    After the path come ``metadata``, as JSON, where any image has some, and ``scale`` for int8.
     """
     scale = [] if table.scales is None else ["scale"]
+    tag = [] if table.metadata is None else ["metadata"]
     with open_whole(file) as out:
         text = io.TextIOWrapper(out, "utf-8", errors="surrogateescape", newline="")
         lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(["path", *scale, *(f"e{i}" for i in range(table.embeddings.shape[1]))])
-        for path, scales, row in zip(*_columns(table), strict=True):
-            lines.writerow([path, *_shortest(scales), *_shortest(row)])
+        lines.writerow(["path", *tag, *scale, *(f"e{i}" for i in range(table.embeddings.shape[1]))])
+        for path, tags, scales, row in zip(*_columns(table), strict=True):
+            lines.writerow([path, *tags, *_shortest(scales), *_shortest(row)])
         text.flush()
         text.detach()
 
@@ -149,17 +173,21 @@ def write_csv(file: Path, table: Table) -> None:
 def write_jsonl(file: Path, table: Table) -> None:
     """An object a line: ``path``, ``path_bytes`` where it is no UTF-8, ``embedding``.
 
-    For int8 ``scale`` comes before it.
+    Before that come ``metadata``, where any image has some, and ``scale`` for int8.
     """
     with open_whole(file) as out:
-        for path, scales, row in zip(*_columns(table), strict=True):
+        for path, tags, scales, row in zip(*_columns(table), strict=True):
             head = json.dumps(path_fields(path), ensure_ascii=False)[:-1]
+            head += "".join(f', "metadata": {tag or "null"}' for tag in tags)
             head += "".join(f', "scale": {scale}' for scale in _shortest(scales))
             out.write(f'{head}, "embedding": [{", ".join(_shortest(row))}]}}\n'.encode())
 
 
 def write_parquet(file: Path, table: Table) -> None:
-    """Columns ``path``, ``embedding`` (a list of fixed size) and, for int8, ``scale``."""
+    """Columns ``path``, ``embedding`` (a list of fixed size) and, for int8, ``scale``.
+
+    Where any image has some, ``metadata``, as JSON.
+    """
     pyarrow, parquet = _pyarrow()
     fields = [path_fields(path) for path in table.paths]
     flat = pyarrow.array(np.ascontiguousarray(table.embeddings).reshape(-1))
@@ -169,17 +197,21 @@ def write_parquet(file: Path, table: Table) -> None:
     }
     if table.scales is not None:
         columns["scale"] = pyarrow.array(table.scales)
+    if table.metadata is not None:
+        texts = [text or None for text in table.metadata]
+        columns["metadata"] = pyarrow.array(texts, pyarrow.string())
     if any("path_bytes" in f for f in fields):
         columns["path_bytes"] = pyarrow.array([os.fsencode(p) for p in table.paths])
     with open_whole(file) as out:
         parquet.write_table(pyarrow.table(columns), out)
 
 
-def _columns(table: Table) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the paths, the scales as (N, 1), or (N, 0) where there are none, and the vectors."""
+def _columns(table: Table) -> tuple[list[str], list[tuple[str, ...]], np.ndarray, np.ndarray]:
+    """Return the paths, the texts and scales, one a row or none, and the vectors."""
     count = len(table.paths)
+    texts = [()] * count if table.metadata is None else [(text,) for text in table.metadata]
     scales = np.empty((count, 0)) if table.scales is None else table.scales[:, None]
-    return table.paths, scales, table.embeddings
+    return table.paths, texts, scales, table.embeddings
 
 
 def _shortest(row: np.ndarray) -> list[str]:

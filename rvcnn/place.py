@@ -1,7 +1,7 @@
 """Where a folder's index is, which part of it lies below that folder, and what made it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +38,12 @@ class Place(NamedTuple):
         with self.index.snapshot() as now:
             ids = [i for i in now.ids() if i.startswith(self.below)]
             return [i[len(self.below) :] for i in ids], now.vectors(ids)
+
+    def metadata(self, paths: Iterable[str]) -> list[Mapping[str, Any] | None]:
+        """Return the metadata of images by their paths relative to the folder."""
+        with self.index.snapshot() as now:
+            found = now.metadata()
+        return [found.get(self.below + path) for path in paths]
 
     def path_of(self, identity: str) -> Path:
         """Return the path of an image that lies below the folder, named as that was asked for."""

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_checks import run_ok
 
 from rvcnn import export
 from rvcnn.errors import UsageError
+from rvcnn.index import Index
+from rvcnn.tables import read_table
 
 NAMES = ["b/two.jpg", 'a,"quoted".jpg', "Füße/雪.png", "a.jpg"]
 ODD = "not-utf8-\udcff.jpg"
@@ -143,6 +146,53 @@ def test_int8_gives_the_vectors_back_from_every_format(suffix, tmp_path):
     assert (np.abs(rows * scales.astype(float)[:, None] - x) <= 0.5001 * scales[:, None]).all()
 
 
+TAGS = [{"species": "fox", "ü": [1, None]}, None, {"note": 'say "x",\n'}, {}]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_metadata_goes_with_the_vectors(suffix, dtype, tmp_path):
+    file = tmp_path / f"v{suffix}"
+    export.write(file, NAMES, vectors(4), dtype, TAGS)
+    rows = {row.path: row for row in read_table(file)}
+    assert [rows[name].values for name in NAMES] == [tag or {} for tag in TAGS]
+    if suffix == ".csv":
+        header, *lines = csv.reader(file.read_text("utf-8").splitlines())
+        assert header[:3] == ["path", "metadata", "scale" if dtype == "int8" else "e0"]
+        assert all(len(line) == len(header) for line in lines)
+    else:
+        lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+        assert [line["metadata"] for line in lines] == [TAGS[i] or None for i in by_bytes(NAMES)]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_metadata_leaves_no_trace(suffix, tmp_path):
+    export.write(tmp_path / f"a{suffix}", NAMES, vectors(4), metadata=[None, {}, None, None])
+    export.write(tmp_path / f"b{suffix}", NAMES, vectors(4))
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_what_was_exported_tags_another_index(photos):
+    file = Path("t.csv")
+    file.write_text("path,species,n\na.png,fox,1\nsub/c.webp,cat,2\n")
+    run_ok("tag", "photos", file)
+    for suffix in (".csv", ".jsonl"):
+        run_ok("export", "photos", "-o", f"v{suffix}")
+        file.write_text("path\na.png\nsub/c.webp\n")
+        run_ok("tag", "photos", file, "--remove")
+        assert Index.open("photos").item("a.png").metadata is None
+        run_ok("tag", "photos", f"v{suffix}")
+        with Index.open("photos") as index:
+            tags = {item.id: item.metadata for item in index.items() if item.metadata}
+        assert tags == {
+            "a.png": {"species": "fox", "n": 1},
+            "sub/c.webp": {"species": "cat", "n": 2},
+        }
+    run_ok("export", "photos/sub", "-o", "below.jsonl")
+    (row,) = read_table(Path("below.jsonl"))
+    assert row[1:3] == ("c.webp", {"species": "cat", "n": 2})
+
+
 def test_scales_of_an_earlier_export_do_not_stay(tmp_path):
     export.write(tmp_path / "v.npy", NAMES, vectors(4), "int8")
     assert (tmp_path / "v.scales.npy").exists()
@@ -229,10 +279,20 @@ def test_parquet(dtype, tmp_path):
     assert table.column_names == ["path", "embedding", *["scale"] * (dtype == "int8")]
     order = by_bytes(NAMES)
     assert table["path"].to_pylist() == [NAMES[i] for i in order]
-    _, expected, scales = export.make_table(NAMES, x, dtype)
+    _, expected, scales, _ = export.make_table(NAMES, x, dtype)
     np.testing.assert_array_equal(np.array(table["embedding"].to_pylist()), expected)
     if dtype == "int8":
         np.testing.assert_array_equal(np.float32(table["scale"].to_pylist()), scales)
+
+
+@pytest.mark.extra
+def test_parquet_with_metadata(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet`")
+    export.write(tmp_path / "v.parquet", NAMES, vectors(4), metadata=TAGS)
+    table = parquet.read_table(tmp_path / "v.parquet")
+    assert table.column_names == ["path", "embedding", "metadata"]
+    found = [text and json.loads(text) for text in table["metadata"].to_pylist()]
+    assert found == [TAGS[i] or None for i in by_bytes(NAMES)]
 
 
 @pytest.mark.extra

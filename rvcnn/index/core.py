@@ -18,7 +18,7 @@ from rvcnn.index.snapshot import Snapshot, Source
 from rvcnn.index.vectors import checked
 from rvcnn.index.verify import verify
 from rvcnn.index.writer import Writer
-from rvcnn.where import Condition, parse
+from rvcnn.where import Condition
 
 
 class Match(NamedTuple):
@@ -254,14 +254,14 @@ class Index:
             raise UsageError(f"k is a whole number of at least 1, not {k!r}")
         with self.snapshot() as now:
             vectors = self._queries(now, queries)
-            rows, scores = now.top_k(vectors, int(k), workers, _condition(where))
+            rows, scores = now.top_k(vectors, int(k), workers, where)
             return Matches([now.ids_of(row) for row in rows], scores, rows)
 
     def nearest(self, vector: Any, where: str | Condition | None = None) -> Match | None:
         """Return the nearest to one vector (D,), or None if there is none to be found."""
         with self.snapshot() as now:
             vectors = self._queries(now, vector, one=True)
-            rows, scores = now.top_k(vectors, 1, where=_condition(where))
+            rows, scores = now.top_k(vectors, 1, where=where)
             if not rows.size:
                 return None
             return Match(now.ids_of(rows[0])[0], float(scores[0, 0]), int(rows[0, 0]))
@@ -272,7 +272,7 @@ class Index:
         """Return all that score at least `threshold` with one vector (D,), best first."""
         with self.snapshot() as now:
             query = self._queries(now, vector, one=True)[0]
-            rows, scores = now.above(query, threshold, where=_condition(where))
+            rows, scores = now.above(query, threshold, where=where)
             ids = now.ids_of(rows)
         return [
             Match(i, float(score), int(row))
@@ -296,7 +296,3 @@ class Index:
     def verify(self) -> list[str]:
         """Check every vector, row and checksum; one line for each thing that is wrong."""
         return verify(self.path)
-
-
-def _condition(where: str | Condition | None) -> Condition | None:
-    return parse(where) if isinstance(where, str) else where

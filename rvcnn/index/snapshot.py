@@ -1,10 +1,12 @@
 """A snapshot: everything as of one commit, whatever a writer does meanwhile."""
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from rvcnn.index.files import DATABASE, Home, damaged, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.items import COLUMNS, Item, encode_id, from_record
 from rvcnn.index.vectors import map_rows
-from rvcnn.where import Condition
+from rvcnn.where import Condition, parse
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
 _ATTEMPTS = 20
@@ -61,7 +63,7 @@ class Snapshot:
             self._loaded.order = order
         return self._loaded.order
 
-    def rank(self, where: Condition | None = None) -> np.ndarray:
+    def rank(self, where: Condition | str | None = None) -> np.ndarray:
         """Return (rows,) int64: the place of each row's id in their order; -1 for a dead row.
 
         And for one for which the condition `where` is not true.
@@ -78,8 +80,9 @@ class Snapshot:
             self._loaded.rank = rank
         return self._loaded.rank
 
-    def chosen(self, where: Condition) -> np.ndarray:
+    def chosen(self, where: Condition | str) -> np.ndarray:
         """Return (N,) int64: the rows of the items for which a condition is true."""
+        where = parse(where) if isinstance(where, str) else where
         kept, key = self._loaded.chosen, repr(where)
         rows = kept.pop(key, None)
         if rows is None:
@@ -107,6 +110,13 @@ class Snapshot:
         found = self._connection.execute(f"{_SELECT} WHERE id = ?", (encode_id(identity),))
         return next(map(from_record, found), None)
 
+    def metadata(self) -> dict[str, Mapping[str, Any]]:
+        """Return the metadata of all items that have some, by id."""
+        found = self._connection.execute(
+            "SELECT id, metadata FROM items WHERE metadata IS NOT NULL"
+        )
+        return {os.fsdecode(identity): json.loads(text) for identity, text in found}
+
     def with_content(self, sha256: bytes) -> list[Item]:
         """Return the items with a vector whose files had this content."""
         found = self._connection.execute(
@@ -130,7 +140,7 @@ class Snapshot:
         return row[0]
 
     def top_k(
-        self, queries: np.ndarray, k: int, workers: int = 0, where: Condition | None = None
+        self, queries: np.ndarray, k: int, workers: int = 0, where: Condition | str | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and scores of the `k` nearest to each of (Q, D) checked queries."""
         metric, rank = self.manifest.metric, self.rank(where)
@@ -141,7 +151,7 @@ class Snapshot:
         query: np.ndarray,
         threshold: float,
         workers: int = 0,
-        where: Condition | None = None,
+        where: Condition | str | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and scores of all that score at least `threshold`."""
         metric, rank = self.manifest.metric, self.rank(where)
