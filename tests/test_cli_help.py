@@ -105,6 +105,7 @@ def test_readme_python_runs():
     assert names["x"].shape == (2, 512)
     assert (names["row"] == names["x"][1]).all()
     assert names["found"].ids[0][0] in ("a.png", "b.jpg")
+    assert "a.png" in names["some"].ids[0] and "b.jpg" not in names["some"].ids[0]
 
 
 def test_readme_exit_codes():
