@@ -12,6 +12,7 @@ from rvcnn.cli.info import show
 from rvcnn.cli.output import write_json, write_text
 from rvcnn.cli.progress import BYTES, Progress
 from rvcnn.cli.weights_export import export
+from rvcnn.cli.weights_reduce import reduce
 
 
 @click.group("weights", epilog="\b\nExample:\n  rvcnn weights info model.pth")
@@ -19,7 +20,8 @@ def command() -> None:
     """Look into, convert and fetch weights."""
 
 
-command.add_command(export)
+for other in (export, reduce):
+    command.add_command(other)
 
 entry = click.option(
     "--entry", metavar="NAME", help="Of a checkpoint with several sets of weights, the one to take."

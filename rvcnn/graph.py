@@ -110,7 +110,7 @@ class Graph:
         ShapeError
             Naming the layers that do not exist.
         """
-        names = tuple(self._layer(name) for name in outputs)
+        names = tuple(self.layer(name) for name in outputs)
         needed, kept = set(names), []
         for node in reversed(self.nodes):
             if node.name in needed:
@@ -118,7 +118,14 @@ class Graph:
                 kept.append(node)
         return replace(self, nodes=tuple(reversed(kept)), outputs=names)
 
-    def _layer(self, name):
+    def layer(self, name) -> str:
+        """Name of the last layer of a module, or of the layer itself.
+
+        Raises
+        ------
+        ShapeError
+            Naming the layers that there are.
+        """
         for node in reversed(self.nodes):
             if node.name == name or node.name.startswith(f"{name}."):
                 return node.name

@@ -9,9 +9,9 @@ from importlib import resources
 import numpy as np
 
 from .errors import ShapeError, UsageError, WeightsError
-from .graph import Graph
+from .graph import Graph, Node
 from .models import ARCHITECTURES, Architecture, MobileNetConfig, imported, mobilenetv3
-from .ops import GlobalAvgPool, L2Normalize
+from .ops import GlobalAvgPool, L2Normalize, Linear
 from .passes import optimise, quantise
 from .plan import Plan
 from .quantization.file import digest, restore
@@ -27,6 +27,9 @@ EMBEDDED = {
 
 PRE_LOGITS = "pre_logits"
 """Where an embedding is taken from: what the classifier's last layer reads."""
+
+EMBED, POOLED = "embed", "pooled"
+"""A network's own linear head, and what its trunk ends in."""
 
 MEAN = " pooled"
 """Behind a layer's name: the mean of its map."""
@@ -214,16 +217,53 @@ def _as_asked(file, architecture, num_classes, padding, bn_eps, normalize) -> We
 
 def _graph(architecture, file) -> Graph:
     """The whole network the file holds: trunk and every head."""
-    if "graph" in file.metadata:
-        return architecture.build()
-    head = file.metadata.get("embedding") == "embed"
-    return architecture.build(
-        num_classes=file.number("num_classes"),
-        padding=file.setting("padding"),
-        bn_eps=file.number("bn_eps", kind=float),
-        embedding_dim=file.number("embedding_dim") if head else 0,
-        **architecture.options(file.metadata),
-    )
+    whole = "graph" in file.metadata
+    source = file.metadata.get("embedding_from", None if whole else POOLED)
+    head = source and file.metadata.get("embedding") == EMBED
+    width = file.number("embedding_dim") if head else 0
+    if whole:
+        graph = architecture.build()
+    else:
+        graph = architecture.build(
+            num_classes=file.number("num_classes"),
+            padding=file.setting("padding"),
+            bn_eps=file.number("bn_eps", kind=float),
+            embedding_dim=width if source == POOLED else 0,
+            **architecture.options(file.metadata),
+        )
+    if not width or EMBED in {node.name for node in graph.nodes}:
+        return graph
+    graph, layer = _vector(graph, architecture, file, source)
+    read = _shape(graph, architecture, layer)[2]
+    head = Node(EMBED, Linear(read, width), (layer,))
+    others = [name for name in graph.outputs if name == architecture.classifier]
+    return replace(graph, nodes=(*graph.nodes, head), outputs=(*others, EMBED))
+
+
+def _vector(graph, architecture, file, layer):
+    """The graph with a node that gives the vector of that name, and the node's name."""
+    classifier = [node for node in graph.nodes if node.name == architecture.classifier]
+    if layer == PRE_LOGITS:
+        if not classifier:
+            raise WeightsError(f"{file.source} has no classifier, so no {PRE_LOGITS}")
+        return graph, classifier[0].inputs[0]
+    if any(node.name == layer for node in graph.nodes if layer.endswith(MEAN)):
+        return graph, layer
+    name = graph.layer(layer.removesuffix(MEAN))
+    if layer.endswith(MEAN):
+        pooled = Node(layer, GlobalAvgPool(), (name,))
+        return replace(graph, nodes=(*graph.nodes, pooled)), layer
+    if _shape(graph, architecture, name)[:2] != (1, 1):
+        raise WeightsError(
+            f"{file.source}: {layer} is a map, not an embedding; the mean of it is one, "
+            f"{layer + MEAN!r}"
+        )
+    return graph, name
+
+
+def _shape(graph, architecture, layer):
+    size = architecture.input_size
+    return graph.cut([layer]).shapes((size, size, 3))[layer]
 
 
 def _with_head(graph, architecture, file, num_classes) -> Graph:
@@ -231,27 +271,11 @@ def _with_head(graph, architecture, file, num_classes) -> Graph:
     classifier = [node for node in graph.nodes if node.name == architecture.classifier]
     if num_classes or (num_classes is None and classifier):
         return graph.cut([architecture.classifier])
-    layer = file.setting("embedding")
-    if layer == PRE_LOGITS and classifier:
-        layer = classifier[0].inputs[0]
-    elif layer == PRE_LOGITS:
-        raise WeightsError(f"{file.source} has no classifier, so no {PRE_LOGITS}")
-    name = layer.removesuffix(MEAN)
-    graph = graph.cut([name])
-    if name != layer:
-        graph = graph.followed_by(layer, GlobalAvgPool())
-    _check_vector(graph, architecture.input_size, layer, file.source)
+    graph, layer = _vector(graph, architecture, file, file.setting("embedding"))
+    graph = graph.cut([layer])
     if file.metadata.get("normalize") == "true":
         return graph.followed_by("normalized", L2Normalize())
     return graph
-
-
-def _check_vector(graph, size, layer, source):
-    *pixels, _ = graph.shapes((size, size, 3))[graph.outputs[0]]
-    if pixels != [1, 1]:
-        raise WeightsError(
-            f"{source}: {layer} is a map, not an embedding; the mean of it is one, {layer + MEAN!r}"
-        )
 
 
 class Model:

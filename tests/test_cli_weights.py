@@ -31,7 +31,7 @@ def source(tmp_path, monkeypatch):
     return "model.pth"
 
 
-@pytest.mark.parametrize("name", ["info", "import", "pull", "export"])
+@pytest.mark.parametrize("name", ["info", "import", "pull", "export", "reduce"])
 def test_help_ends_with_an_example(name):
     *_, title, example = run_ok("weights", name, "-h").rstrip().splitlines()
     assert title.strip() == "Example:" and example.split()[:3] == ["rvcnn", "weights", name]

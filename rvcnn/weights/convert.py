@@ -82,6 +82,7 @@ OF_OURS = ("padding", "bn_eps")
 OPTIONAL = (
     "embedding",
     "embedding_dim",
+    "embedding_from",
     "normalize",
     "squeeze",
     "width",
@@ -152,7 +153,7 @@ def import_weights(path, target, *, preset=None, entry=None, **metadata) -> Weig
             f"with one of {', '.join(PRESETS)}"
         )
     Preprocess.from_metadata(complete)
-    return _write_checked(replace(weights, metadata=complete), target)
+    return write_checked(replace(weights, metadata=complete), target)
 
 
 def _check_settings(architecture, given):
@@ -179,7 +180,7 @@ def _embedding(weights):
     return {"embedding": "embed", "embedding_dim": str(width)}
 
 
-def _write_checked(weights, target):
+def write_checked(weights, target):
     """Write beside the target, make a model of what was written, then move it over."""
     part = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
