@@ -1,4 +1,4 @@
-"""Operators that other people's networks bring: blocks of pixels, chosen channels, means, curves."""
+"""Operators of imported networks: blocks of pixels, chosen channels, means, curves."""
 
 import numpy as np
 import pytest

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
+from .branches import inline
 from .network import Network, Node
 from .order import reads
 from .shapes import Facts, infer
-
-SMALL = 1 << 16
-"""Bytes of a constant that is kept beside those of the file though only folding made it."""
 
 
 def fold(network: Network, inputs=None, dtypes=None) -> tuple[Network, Facts]:
@@ -24,8 +22,13 @@ def fold(network: Network, inputs=None, dtypes=None) -> tuple[Network, Facts]:
     network : Network
     facts : Facts
     """
-    network = _without_copies(network)
-    facts = infer(network, inputs or {}, dtypes)
+    while True:
+        network = _without_copies(network)
+        facts = infer(network, inputs or {}, dtypes)
+        flat = inline(network, facts.values)
+        if flat.nodes == network.nodes:
+            break
+        network = flat
     left = [n for n in network.nodes if not all(o in facts.values for o in n.outputs if o)]
     needed, kept = {value.name for value in network.outputs}, []
     for node in reversed(left):
@@ -38,14 +41,29 @@ def fold(network: Network, inputs=None, dtypes=None) -> tuple[Network, Facts]:
 
 def _without_copies(network):
     """The network without nodes that hand on their input, but for those that name an output."""
-    outputs, names, kept = {value.name for value in network.outputs}, {}, []
+    outputs = {value.name for value in network.outputs}
+    captured = {name for node in network.nodes for name in reads(node) - {*node.inputs}}
+    made = {name for node in network.nodes for name in node.outputs}
+    names, moved, kept = {}, {}, []
     for node in network.nodes:
         node = replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
-        if _is_copy(node) and node.outputs[0] not in outputs:
-            names[node.outputs[0]] = node.inputs[0]
+        if not _is_copy(node) or captured.intersection((*node.inputs, *node.outputs)):
+            kept.append(node)
+            continue
+        source, copy = node.inputs[0], node.outputs[0]
+        if copy not in outputs:
+            names[copy] = source
+        elif source in made and source not in outputs and source not in moved:
+            moved[source] = copy  # the maker writes the output itself
         else:
             kept.append(node)
-    return replace(network, nodes=tuple(kept))
+    return replace(network, nodes=tuple(_read_as(node, moved) for node in kept))
+
+
+def _read_as(node, names):
+    """A node with other names for what it reads and makes."""
+    inputs, outputs = (tuple(names.get(n, n) for n in side) for side in (node.inputs, node.outputs))
+    return replace(node, inputs=inputs, outputs=outputs)
 
 
 def _is_copy(node: Node):

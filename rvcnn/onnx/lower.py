@@ -11,7 +11,7 @@ from rvcnn.ops import Conv2d
 from .layers import LAYERS, Call
 from .network import Network, Node
 from .order import reads
-from .region import Apart, Region
+from .region import Apart, Region, Term
 from .shapes import Facts
 
 
@@ -125,9 +125,13 @@ class _Lowering:
     def _result(self, name, worth):
         """The term of a value that is a map of a region, or None."""
         term = self.terms.get(name)
-        if term is None or term.region not in worth or term.moved is not None:
+        if term is None or term.region not in worth:
             return None
         try:
+            if term.region.is_in_order(term):
+                term = Term(term.region, term.map)
+            elif term.moved is not None:
+                return None
             term = term.region.settle(name, term, self.facts.shapes[name])
         except Apart:
             return None

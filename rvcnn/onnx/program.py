@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from rvcnn.errors import RvcnnError
+from rvcnn.errors import RvcnnError, WeightsError
 from rvcnn.passes import optimise
 from rvcnn.plan import Plan
 from rvcnn.weights.contents import shown
@@ -41,9 +41,14 @@ class Program:
         self._done = _last_reads(steps, self._outputs)
 
     @property
-    def parts(self):
-        """The steps that are plans."""
-        return [step for step in self._steps if isinstance(step, PlanStep)]
+    def plans(self):
+        """The plans among the steps."""
+        return [step.plan for step in self._steps if isinstance(step, PlanStep)]
+
+    @property
+    def nodes(self):
+        """The nodes that run on arrays."""
+        return [step for step in self._steps if not isinstance(step, PlanStep)]
 
     def run(self, given):
         """Outputs for inputs by name."""
@@ -59,7 +64,9 @@ class Program:
 
     def _results(self, node, values):
         inputs = [values[name] if name else None for name in node.inputs]
-        operator = OPERATORS[node.kind]
+        operator = OPERATORS.get(node.kind)
+        if operator is None:
+            raise WeightsError(f"node {shown(node.name)}: an {node.kind} that depends on the image")
         try:
             results = operator.run(node.attributes, self._opset, *inputs, outputs=len(node.outputs))
         except RvcnnError as error:

@@ -197,6 +197,13 @@ class Region:
             raise Apart("elements moved between images")
         return places[0]
 
+    def is_in_order(self, term):
+        """Whether a value whose elements were moved has all of them in the map's order."""
+        if term.moved is None or term.moved.size != np.prod(self.whole(term.map)):
+            return False
+        order = self.order(term)
+        return bool(np.array_equal(order, np.arange(len(order))))
+
     def places(self, term, shape):
         """Where the elements of a value of this shape come from, as ``Term.moved`` has it."""
         if term.moved is not None:

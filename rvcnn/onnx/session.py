@@ -5,6 +5,7 @@ import numpy as np
 from rvcnn.errors import UsageError, WeightsError
 from rvcnn.weights.contents import shown
 
+from .branches import IF, operators
 from .fold import fold
 from .network import Network
 from .operators import OPERATORS
@@ -82,6 +83,10 @@ class Session:
         given = self._given(arrays)
         return self._programs.of(given).run(given)
 
+    def program(self, *arrays):
+        """What runs for inputs of these shapes: see :class:`~rvcnn.onnx.program.Program`."""
+        return self._programs.of(self._given(arrays))
+
     def _given(self, arrays):
         names = [value.name for value in self.inputs]
         if len(arrays) == 1 and isinstance(arrays[0], dict):
@@ -110,6 +115,6 @@ def _checked(value, array):
 
 
 def _check_operators(network):
-    unknown = sorted({node.kind for node in network.nodes} - OPERATORS.keys())
+    unknown = sorted(operators(network) - OPERATORS.keys() - {IF})
     if unknown:
         raise WeightsError(f"operators that rvcnn has not: {', '.join(map(shown, unknown))}")
