@@ -124,8 +124,16 @@ def test_every_operator_before_and_after_the_passes():
             ("l", ops.Activation("silu"), "k"),
             ("m", ops.Add(), "l", "j"),
             ("n", ops.Activation("relu6"), "m"),
-            ("pooled", ops.GlobalAvgPool(), "n"),
-            ("unit", ops.L2Normalize(), "pooled"),
+            ("o", ops.AvgPool((3, 2), (2, 1), ((1, 0), (1, 0)), False), "n"),
+            ("p", ops.AvgPool((2, 2), (1, 1), "same"), "o"),
+            ("q", ops.TakeChannels((3, 0, 11, 3, 5, 6, 7, 8)), "p"),
+            ("r", ops.DepthToSpace((2, 2)), "q"),
+            ("s", ops.Repeat((3, 2)), "r"),
+            ("t", ops.ClipCurve(0.3, 0.1, -0.2, np.inf), "s"),
+            ("pooled", ops.GlobalAvgPool(), "t"),
+            ("flat", ops.Linear(2, 5), "pooled"),
+            ("gated", ops.ClipCurve(0.5, 0.2, 0.0, 1.0, gate=True), "flat"),
+            ("unit", ops.L2Normalize(), "gated"),
         )
     )
     fused = optimise(graph)
@@ -144,8 +152,10 @@ def test_every_operator_before_and_after_the_passes():
 
 
 def test_every_operator_of_floats_is_in_the_table():
+    from rvcnn.models.imported import OPS
     from rvcnn.onnx.export.layers import EMITTERS
 
+    assert set(OPS.values()) <= EMITTERS.keys()
     architectures = (
         a.build(padding="same", bn_eps=1e-3, num_classes=3, embedding_dim=2)
         for a in ARCHITECTURES.values()
@@ -260,7 +270,7 @@ def test_what_cannot_be_written_is_said_and_leaves_no_file(tmp_path):
             lanczos,
             {"preprocess": "resize"},
         ),
-        (ShapeError, "from 32 pixels up", model, {"size": 8}),
+        (ShapeError, "takes images of 32 to", model, {"size": 8}),
     ):
         with pytest.raises(error, match=message):
             rvcnn.export_onnx(network, file, **options)

@@ -1,8 +1,10 @@
 """Every operator's form in ONNX, in one table."""
 
+import math
 from collections.abc import Callable
 
 from rvcnn import ops
+from rvcnn.errors import UsageError
 from rvcnn.graph import Node
 
 from .writer import Writer
@@ -52,6 +54,44 @@ def _max_pool(writer: Writer, node: Node) -> None:
     writer.node("MaxPool", [writer.map(x)], node.name, **writer.window(node.op, x))
 
 
+def _avg_pool(writer: Writer, node: Node) -> None:
+    (x,) = node.inputs
+    window = writer.window(node.op, x) | {"count_include_pad": int(node.op.include_pad)}
+    writer.node("AveragePool", [writer.map(x)], node.name, **window)
+
+
+def _clip_curve(writer: Writer, node: Node) -> None:
+    op, name, (x,) = node.op, node.name, node.inputs
+    line = writer.node("Mul", [x, writer.constant(f"{name}/scale", op.scale)], f"{name}/scaled")
+    line = writer.node("Add", [line, writer.constant(f"{name}/shift", op.shift)], f"{name}/line")
+    bounds = [(f"{name}/low", op.low), (f"{name}/high", op.high)]
+    bounds = [writer.constant(*b) if math.isfinite(b[1]) else "" for b in bounds]
+    writer.node("Clip", [line, *bounds], f"{name}/gate" if op.gate else name)
+    if op.gate:
+        writer.node("Mul", [x, f"{name}/gate"], name)
+    if x in writer.flat:
+        writer.flat.add(name)
+
+
+def _repeat(writer: Writer, node: Node) -> None:
+    scales = writer.constant(f"{node.name}/scales", [1.0, 1.0, *map(float, node.op.block)])
+    way = {"mode": "nearest", "nearest_mode": "floor"}
+    way |= {"coordinate_transformation_mode": "asymmetric"}
+    writer.node("Resize", [writer.map(node.inputs[0]), "", scales], node.name, **way)
+
+
+def _depth_to_space(writer: Writer, node: Node) -> None:
+    rows, columns = node.op.block
+    if rows != columns:
+        raise UsageError(f"layer {node.name}: ONNX has no blocks of {rows} x {columns} pixels")
+    writer.node("DepthToSpace", [writer.map(node.inputs[0])], node.name, blocksize=rows)
+
+
+def _take(writer: Writer, node: Node) -> None:
+    order = writer.constant(f"{node.name}/order", node.op.order)
+    writer.node("Gather", [writer.map(node.inputs[0]), order], node.name, axis=1)
+
+
 def _concat(writer: Writer, node: Node) -> None:
     writer.node("Concat", [writer.map(x) for x in node.inputs], node.name, axis=1)
 
@@ -93,6 +133,11 @@ EMITTERS: dict[type[ops.Op], Callable[[Writer, Node], None]] = {
     ops.L2Normalize: _l2_normalize,
     ops.GlobalAvgPool: _of_maps("GlobalAveragePool"),
     ops.MaxPool: _max_pool,
+    ops.AvgPool: _avg_pool,
+    ops.ClipCurve: _clip_curve,
+    ops.Repeat: _repeat,
+    ops.DepthToSpace: _depth_to_space,
+    ops.TakeChannels: _take,
     ops.Concat: _concat,
     ops.SliceChannels: _slice,
     ops.ShuffleChannels: _shuffle,

@@ -104,11 +104,14 @@ def _side(model, size, any_size, resized):
     kind = model.architecture
     if any_size and (size or resized):
         raise UsageError("any size is neither one that is given nor one that is resized to")
+    if any_size and kind.largest_input == kind.smallest_input:
+        raise UsageError(f"{model.weights.source} takes images of {kind.input_size} pixels only")
     if resized and size not in (None, resized.crop):
         raise UsageError(f"images are cropped to {resized.crop} pixels, not to {size}")
     side = size or int(model.weights.metadata.get("crop", kind.input_size))
-    if side < kind.smallest_input:
-        raise ShapeError(f"{kind.name} takes images from {kind.smallest_input} pixels up")
+    if not kind.smallest_input <= side <= kind.largest_input:
+        limits = f"{kind.smallest_input} to {kind.largest_input}"
+        raise ShapeError(f"{kind.name} takes images of {limits} pixels, not {side}")
     return side
 
 

@@ -8,6 +8,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from rvcnn.ops.base import NO_BORDER, Shape
 
 ACTIVATIONS = {
+    "identity": ("Identity", {}),
     "relu": ("Relu", {}),
     "sigmoid": ("Sigmoid", {}),
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
