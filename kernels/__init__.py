@@ -4,6 +4,7 @@ The functions here work on arrays. ``rvcnn.kernels.reference`` has each in plain
 ``rvcnn.kernels.reference_u8`` those on bytes, bit for bit.
 """
 
+from . import neighbours, pruning
 from ._divide import cut, divide, rows_axis
 from ._jit import FAMILIES
 from ._program import BARRIER, At, Call, Map, Program, run
@@ -74,6 +75,8 @@ __all__ = [
     "l2_normalize",
     "lanes",
     "linear",
+    "neighbours",
+    "pruning",
     "max_pool",
     "quantize",
     "quantized_conv2d",

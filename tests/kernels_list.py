@@ -6,7 +6,16 @@ import numpy as np
 from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
 from kernels_winograd import winograd
 
-from rvcnn.kernels import Call, Map, elementwise, near_pairs, resize, vector
+from rvcnn.kernels import (
+    Call,
+    Map,
+    elementwise,
+    near_pairs,
+    neighbours,
+    pruning,
+    resize,
+    vector,
+)
 
 ACTIVATIONS = "identity relu relu6 leaky_relu hard_sigmoid hard_swish sigmoid silu".split()
 CHANNELS = (1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40)
@@ -152,4 +161,5 @@ def calls_of_plans():
 def other_kernels():
     """Return the kernels that no problem calls, for this lane count."""
     kernels = [call.kernel for calls in calls_of_plans().values() for call in calls]
-    return [k for k in (*kernels, resize.resize_kernel()) if k.address]
+    kernels += [neighbours.search_kernel(), pruning.prune_kernel(), resize.resize_kernel()]
+    return [k for k in kernels if k.address]

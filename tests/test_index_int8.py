@@ -130,8 +130,8 @@ def test_the_upper_bytes_alone_would_not_do():
 def test_few_lower_bytes_are_read(monkeypatch):
     vectors, queries = clustered(20_000, 256, 40, 1.0)
     rows, refined = encode(vectors, "int8"), []
-    real = exact._refine
-    monkeypatch.setattr(exact, "_refine", lambda *a: refined.append(len(a[2])) or real(*a))
+    real = exact.scores_of
+    monkeypatch.setattr(exact, "scores_of", lambda *a: refined.append(len(a[2])) or real(*a))
     exact.top_k(rows, queries, 10, "cosine")
     assert 10 <= np.median(refined) < 200
 

@@ -31,7 +31,7 @@ from rvcnn.kernels import (
 HERE = Path(__file__).parent
 
 
-SCRATCH = {"u8_resize"}
+SCRATCH = {"u8_resize", "s8_graph_search", "s8_prune"}
 """Kernels that write to more than ``out``, and have tests of their own."""
 
 

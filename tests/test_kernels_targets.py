@@ -89,6 +89,8 @@ INSTRUCTIONS = {
     "f32_pool": (r"fcm\w+\s+v\d+\.4s", r"vcmp\w*ps\s.*%{}mm"),
     "s8_dot_products": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
     "s8_near_pairs": WIDENED,
+    "s8_graph_search": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
+    "s8_prune": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
     "u8_igemm": WIDENED,
     "u8_dwconv": WIDENED,
     "u8_quantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),

@@ -1,7 +1,7 @@
 """`Index`: what users of the library see of an index."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ import numpy as np
 
 from rvcnn.errors import UsageError
 from rvcnn.index import manifest
+from rvcnn.index.ann import build_ann
+from rvcnn.index.build import DEGREE, NEIGHBOURS
 from rvcnn.index.create import create_index
 from rvcnn.index.files import Home
 from rvcnn.index.items import Item, Status
@@ -48,7 +50,7 @@ class Stats(NamedTuple):
 
 
 class Index:
-    """Vectors on disk, each with an id, and exact search over them.
+    """Vectors on disk, each with an id, and search over them: exact, or by a graph.
 
     Every call sees the index as of its last commit, as a whole, and none waits for a writer. One
     object may be used from several threads. Scores are the cosine, the dot product or, for the
@@ -212,7 +214,7 @@ class Index:
         """Count what the index holds."""
         with self.snapshot() as now:
             counts = now.counts()
-            files = [f.stat().st_size for f in self.location.iterdir() if f.is_file()]
+            files = [f.stat().st_size for f in self.location.rglob("*") if f.is_file()]
             return Stats(
                 counts.get(Status.OK, 0),
                 counts.get(Status.FAILED, 0),
@@ -237,13 +239,24 @@ class Index:
             return writer.remove(ids)
 
     def search(
-        self, queries: Any, k: int = 10, workers: int = 0, where: str | Condition | None = None
+        self,
+        queries: Any,
+        k: int = 10,
+        workers: int = 0,
+        exact: bool = False,
+        where: str | Condition | None = None,
+        effort: int = 0,
     ) -> Matches:
         """Find the `k` nearest to each of (Q, D) queries; (D,) is a single one.
 
         Equal scores come in the order of their ids' bytes. `k` becomes smaller where there are
-        fewer vectors. `workers` threads scan; 0 for as many as this process may use. With `where`,
-        a filter of `rvcnn.where`, the `k` nearest of those that it holds for are found.
+        fewer vectors. `workers` threads search; 0 for as many as this process may use. With
+        `where`, a filter of `rvcnn.where`, the `k` nearest of those that it holds for are found.
+
+        Where `build_ann` made a graph, some of the nearest may be missed, unless
+        `exact` or filtered; what is
+        found has its exact score. `effort` is how many vectors the search keeps in view, as
+        hnswlib's ``ef``: more of them miss fewer; 0 for a default.
 
         Raises
         ------
@@ -253,9 +266,51 @@ class Index:
         if isinstance(k, bool) or int(k) != k or k < 1:
             raise UsageError(f"k is a whole number of at least 1, not {k!r}")
         with self.snapshot() as now:
-            vectors = self._queries(now, queries)
-            rows, scores = now.top_k(vectors, int(k), workers, where)
+            asked = self._queries(now, queries)
+            rows, scores = now.top_k(asked, int(k), workers, where, exact, int(effort))
             return Matches([now.ids_of(row) for row in rows], scores, rows)
+
+    def build_ann(
+        self,
+        degree: int = DEGREE,
+        neighbours: int = NEIGHBOURS,
+        workers: int = 0,
+        wait: float = 10.0,
+        note: Callable[[str], None] = lambda step: None,
+    ) -> bool:
+        """Build the graph by which `search` finds the nearest without looking at every vector.
+
+        It takes minutes for a million vectors, and pynndescent, where there are many, compiles for
+        one or two the first time. Readers and writers go on meanwhile, and until it is there search
+        is exact. What is added later is searched exactly until the next build.
+
+        Parameters
+        ----------
+        degree
+            Most neighbours of a vector, as hnswlib's ``M``, of which its lowest layer has twice.
+        neighbours
+            How many of each vector's nearest are looked at to choose them.
+        workers
+            Threads; 0 for as many as this process may use.
+        wait
+            Seconds to wait for another writer when it is done.
+        note
+            Told what begins.
+
+        Returns
+        -------
+        Whether there was anything to do: not where there is the same graph of all vectors.
+
+        Raises
+        ------
+        IndexLockedError
+            Another writer was at work for `wait` seconds.
+        """
+        if not 4 <= degree <= 1024 or not 4 <= neighbours <= 1024:
+            raise UsageError(
+                f"degree ({degree}) and neighbours ({neighbours}) lie between 4 and 1024"
+            )
+        return build_ann(self._home, self._source, degree, neighbours, workers, wait, note)
 
     def nearest(self, vector: Any, where: str | Condition | None = None) -> Match | None:
         """Return the nearest to one vector (D,), or None if there is none to be found."""

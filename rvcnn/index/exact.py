@@ -75,7 +75,7 @@ def top_k(
         best = [_Best(k) for _ in queries[part]]
         _scan(rows, queries[part], metric, rank, best, workers)
         for i, candidates in enumerate(best, start):
-            exact = _refine(rows, queries[i], candidates.rows, metric)
+            exact = scores_of(rows, queries[i], candidates.rows, metric)
             order = np.lexsort((rank[candidates.rows], -exact))[:k]
             found[i] = candidates.rows[order]
             scores[i] = exact[order]
@@ -95,7 +95,7 @@ def above(
         rank = np.arange(rows.count)
     candidates = _Best(rows.count, _floor(query, threshold, metric))
     _scan(rows, query[None], metric, rank, [candidates], workers)
-    exact = _refine(rows, query, candidates.rows, metric).astype(np.float32)
+    exact = scores_of(rows, query, candidates.rows, metric).astype(np.float32)
     order = np.lexsort((rank[candidates.rows], -exact))
     order = order[exact[order] >= np.float32(threshold)]
     return candidates.rows[order], exact[order]
@@ -193,8 +193,8 @@ def _floor(query, threshold, metric):
     return value - 1e-6 * (square + float(threshold) ** 2)
 
 
-def _refine(rows, query, candidates, metric):
-    """Return the candidates' scores; Euclidean ones from the differences, in float64."""
+def scores_of(rows: Rows, query: np.ndarray, candidates: np.ndarray, metric: str) -> np.ndarray:
+    """Return the scores of rows; Euclidean ones from the differences, in float64."""
     from rvcnn.kernels import dot_products
 
     scores = np.empty(len(candidates), np.float64 if metric == "euclidean" else np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rvcnn.errors import IndexDamagedError
 from rvcnn.index import database, manifest, seal
+from rvcnn.index.ann import drop_graphs
 from rvcnn.index.files import DATABASE, Home, told
 from rvcnn.index.formats import FORMATS, Rows
 from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum
@@ -74,6 +75,7 @@ def _repair(home: Home) -> Repaired:
         database.write_state(new, database.State(parsed.to_text(), version, generation, rows))
         new.execute("COMMIT")
     database.put_in_place(temporary, path)
+    drop_graphs(home, vectors.part(slice(rows)), generation)
     manifest.write(home.location, parsed)
     with closing(database.open_to_write(home)) as connection:
         seal.put(connection, home.location)

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from rvcnn.errors import UsageError
-from rvcnn.index import database, exact, manifest
+from rvcnn.index import approximate, database, exact, manifest
 from rvcnn.index.choose import rows_where
 from rvcnn.index.files import DATABASE, Home, damaged, told
 from rvcnn.index.formats import Rows
+from rvcnn.index.graph import newest
 from rvcnn.index.items import COLUMNS, Item, encode_id, from_record
 from rvcnn.index.vectors import map_rows
+from rvcnn.index.walk import Walk, open_walk
 from rvcnn.where import Condition, parse
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
@@ -31,6 +33,8 @@ class Loaded:
         self.state = state
         self.manifest = parsed
         self.vectors = vectors
+        self.walk: Walk | None = None
+        self.living: approximate.Living | None = None
         self.order: np.ndarray | None = None
         self.rank: np.ndarray | None = None
         self.chosen: dict[str, np.ndarray] = {}
@@ -140,11 +144,56 @@ class Snapshot:
         return row[0]
 
     def top_k(
-        self, queries: np.ndarray, k: int, workers: int = 0, where: Condition | str | None = None
+        self,
+        queries: np.ndarray,
+        k: int,
+        workers: int = 0,
+        where: Condition | str | None = None,
+        exactly: bool = True,
+        effort: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and scores of the `k` nearest to each of (Q, D) checked queries."""
+        """Return rows and scores of the `k` nearest to each of (Q, D) checked queries.
+
+        Unless filtered or `exactly`, by the graph where there is one and it pays.
+        """
+        walk = None if exactly or where is not None else self._loaded.walk
+        if walk is not None and approximate.pays(walk, k):
+            found = walk, queries, k, self._living(walk), self._encoded_ids, effort, workers
+            return approximate.top_k(self.all_vectors, *found)
         metric, rank = self.manifest.metric, self.rank(where)
         return exact.top_k(self.all_vectors, queries, k, metric, rank, workers)
+
+    def walk(self) -> Walk | None:
+        """Return the graph, ready to search; None where there is none."""
+        return self._loaded.walk
+
+    def _living(self, walk: Walk) -> approximate.Living:
+        """Return which rows may be found, without reading all ids."""
+        if self._loaded.living is None:
+            count, first = self.state.rows, walk.header.rows
+            alive = np.ones(count, bool)
+            dead = np.fromiter(
+                chain.from_iterable(self._connection.execute("SELECT row FROM dead")), np.int64
+            )
+            late = np.fromiter(
+                chain.from_iterable(
+                    self._connection.execute(
+                        "SELECT row FROM items WHERE row >= ? ORDER BY id", (first,)
+                    )
+                ),
+                np.int64,
+            )
+            for rows, least in ((dead, 0), (late, first)):
+                if len(rows) and (rows.min() < least or rows.max() >= count):
+                    raise damaged(self.home, "it names a row that is not there")
+            alive[dead] = False
+            rank = np.full(count - first, -1, np.int64)
+            rank[late - first] = np.arange(len(late))
+            self._loaded.living = approximate.Living(alive, int(alive.sum()), rank)
+        return self._loaded.living
+
+    def _encoded_ids(self, rows: np.ndarray) -> list[bytes]:
+        return [os.fsencode(identity) for identity in self.ids_of(rows)]
 
     def above(
         self,
@@ -191,6 +240,7 @@ class Source:
         self._idle: list[sqlite3.Connection] = []
         self._owner = os.getpid(), self._database_identity()
         self._loaded: Loaded | None = None
+        self._walk: tuple[object, Walk | None] = None, None
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -229,7 +279,25 @@ class Source:
                 self._home, state.generation, state.rows, parsed.dimension, parsed.dtype
             )
             loaded = self._loaded = Loaded(state, parsed, vectors)
+            loaded.walk = self._open_walk(loaded)
         return loaded
+
+    def _open_walk(self, loaded: Loaded) -> Walk | None:
+        """Open the graph of a commit, or keep the one that is open where it is the same."""
+        path = newest(self._home, loaded.state.generation, loaded.state.rows)
+        try:
+            status = path and os.stat(path)
+        except OSError:
+            status = None
+        key = path and status and (path, status.st_ino, status.st_mtime_ns)
+        kept = self._walk
+        if key != kept[0]:
+            walk = None
+            if key:
+                about = loaded.manifest.dimension, loaded.manifest.metric
+                walk = open_walk(path, loaded.state, loaded.vectors, *about)
+            self._walk = kept = key, walk
+        return kept[1]
 
     def _take(self) -> sqlite3.Connection:
         self._discard_foreign()
@@ -278,6 +346,7 @@ class Source:
         while self._idle:
             self._idle.pop().close()
         self._loaded = None
+        self._walk = None, None
 
 
 _OF_PARENTS: list[list[sqlite3.Connection]] = []

@@ -8,6 +8,7 @@ from rvcnn.errors import RvcnnError, UsageError
 from rvcnn.index import database, manifest, seal
 from rvcnn.index.compact import compact
 from rvcnn.index.files import Home, told
+from rvcnn.index.graph import clear_graphs
 from rvcnn.index.items import FACTS, Status
 from rvcnn.index.lock import WriterLock
 from rvcnn.index.vectors import VectorsFile, file_names, generation_of
@@ -73,6 +74,7 @@ class Store:
             if path.suffix == ".new" or (is_rows and path.name not in live):
                 with suppress(OSError):  # on Windows a reader may still have it mapped
                     path.unlink()
+        clear_graphs(self.home, self.state.generation, self.state.rows)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -141,6 +143,7 @@ class Store:
             for name in old:
                 with suppress(OSError):
                     (self.home.location / name).unlink()
+            clear_graphs(self.home, self.state.generation, 0)
 
     def _forget_vectors(self, new: manifest.Manifest) -> None:
         self.connection.execute(
@@ -174,6 +177,7 @@ class Store:
             # It only saves room: where room itself is wanting, a later writer tries again.
             with suppress(RvcnnError), told(self.home):
                 compact(self.connection, self.home, self.state, self.file)
+                clear_graphs(self.home, self.state.generation + 1, 0)
         seal.put(self.connection, self.home.location)
 
     def _release(self) -> None:

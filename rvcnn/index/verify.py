@@ -9,6 +9,7 @@ import numpy as np
 
 from rvcnn.errors import IndexDamagedError
 from rvcnn.index import manifest, seal
+from rvcnn.index.ann import faults_of_graphs
 from rvcnn.index.database import State
 from rvcnn.index.files import DATABASE, Home
 from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum
@@ -25,7 +26,8 @@ def verify(dir: str | os.PathLike) -> list[str]:
 
     Checked are the manifest, the digest and the structure of the database, that each row of the
     vectors file belongs to exactly one item or to none any more, and of each item its checksum and
-    its vector's: finite, and of unit length where the metric is cosine.
+    its vector's: finite, and of unit length where the metric is cosine; and that the graph is as it
+    was written and of these vectors.
 
     Returns
     -------
@@ -46,6 +48,7 @@ def verify(dir: str | os.PathLike) -> list[str]:
             problems += check_manifest(home, now.state)
             problems += check_database(home, now)
             problems += check_rows(now)
+            problems += faults_of_graphs(home, now.all_vectors, now.state.generation)
     except IndexDamagedError as error:
         problems.append(str(error))
     except sqlite3.Error as error:
