@@ -273,7 +273,8 @@ def _with_head(graph, architecture, file, num_classes) -> Graph:
         return graph.cut([architecture.classifier])
     graph, layer = _vector(graph, architecture, file, file.setting("embedding"))
     graph = graph.cut([layer])
-    if file.metadata.get("normalize") == "true":
+    is_unit = isinstance(graph.nodes[-1].op, L2Normalize)
+    if file.metadata.get("normalize") == "true" and not is_unit:
         return graph.followed_by("normalized", L2Normalize())
     return graph
 

@@ -184,7 +184,7 @@ def test_embeddings_of_photographs_with_everything_inside_or_outside(data, tmp_p
     told = {p.key: p.value for p in onnx.load(tmp_path / "m.onnx").metadata_props}
     assert told["mean"] == model.weights.metadata["mean"] and told["resize"] == "256"
     inside = {p.key for p in onnx.load(tmp_path / "p.onnx").metadata_props}
-    assert "architecture" in inside and "mean" not in inside
+    assert "source" in inside and "mean" not in inside
 
 
 SIZES = [(300, 211), (512, 685), (260, 256), (90, 70), (256, 256), (1000, 240)]
@@ -221,6 +221,28 @@ def test_an_image_of_any_size_gives_nearly_the_embedders_vector(data, tmp_path):
         picture = np.array(decode(file).image.convert("RGB"))
         (got,) = run(tmp_path / "m.onnx", {"pixels": picture[None]})[1]
         assert got @ embedder.embed([picture])[0] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [CASES[0], CASES[4], CASES[6], CASES[7]], ids=lambda v: str(v)[:20]
+)
+@pytest.mark.parametrize("any_size", [False, True])
+def test_rvcnn_reads_its_own_files_to_the_same_bits(
+    random_model, tmp_path, name, settings, any_size
+):
+    model, file = random_model(name, **settings), tmp_path / "m.onnx"
+    rvcnn.export_onnx(model, file, size=None if any_size else 64, any_size=any_size)
+    x = image(5, 1, 64, 64, 3)
+    again = create_model(weights=file)
+    assert len(again._optimised.nodes) == len(model._optimised.nodes)
+    assert again(x).tobytes() == model(x).tobytes()
+
+
+def test_an_embedder_of_the_exported_model_gives_the_same_vectors(data, tmp_path):
+    rvcnn.export_onnx(create_model(), tmp_path / "m.onnx")
+    files = photographs(data, 2)
+    again = rvcnn.Embedder(weights=tmp_path / "m.onnx")
+    assert again.embed(files).tobytes() == rvcnn.Embedder().embed(files).tobytes()
 
 
 def test_probabilities_and_unit_length(random_model, tmp_path):

@@ -17,6 +17,7 @@ from rvcnn.ops import (
     Conv2d,
     DepthToSpace,
     GlobalAvgPool,
+    L2Normalize,
     MaxPool,
     Repeat,
     ScaleChannels,
@@ -394,6 +395,15 @@ def mean(call):
     return global_avg_pool(call)
 
 
+def unit_length(call):
+    """A vector scaled to unit length."""
+    attributes, shape = call.node.attributes, call.shape()
+    axis = attributes.get("axis", -1) % len(shape)
+    if attributes.get("p", 2) != 2 or axis != 1 or max(shape[2:], default=1) > 1:
+        raise Apart("other lengths than a vector's")
+    return call.region.add(call.name, L2Normalize(), call.map().map)
+
+
 def concat(call):
     """Channels one after another."""
     shape, axis = call.facts.shapes[call.name], call.node.attributes.get("axis", 1)
@@ -458,6 +468,7 @@ LAYERS = {
     "HardSigmoid": hard_sigmoid,
     "HardSwish": _by_name(lambda a: Curve(1 / 6, 0.5, 0.0, 1.0, gate=True)),
     "LeakyRelu": _by_name(lambda a: Curve(name="leaky_relu", slope=a.get("alpha", 0.01))),
+    "LpNormalization": unit_length,
     "MatMul": product,
     "MaxPool": max_pool,
     "Mul": times,

@@ -12,10 +12,13 @@ from rvcnn.paths import open_whole
 if TYPE_CHECKING:
     from rvcnn.model import Model
 
+LAST = "output"
+"""What rvcnn calls the last layer of a network that it reads from an ONNX file."""
+
 STEPS = ("normalize", "resize")
 """What of the preprocessing may be inside; the latter has the former in it."""
 
-METADATA = ("architecture", "padding", "embedding", "license", "source")
+METADATA = ("license", "source")
 PREPROCESSING = ("resize", "crop", "interpolation", "mean", "std", "channel_order")
 """What a file tells of the weights; the latter where it is to be done outside."""
 
@@ -76,8 +79,6 @@ def export_onnx(
         raise UsageError(
             "writing ONNX files needs the package onnx: pip install 'rvcnn[onnx]'"
         ) from None
-    metadata = model.weights.metadata
-    told = METADATA if preprocess else METADATA + PREPROCESSING
     written = to_onnx(
         graph,
         (side, side, 3),
@@ -86,7 +87,7 @@ def export_onnx(
         pixels=settings,
         resize=preprocess == "resize",
         output=output,
-        metadata={key: metadata[key] for key in told if key in metadata},
+        metadata=_told(model, METADATA if preprocess else METADATA + PREPROCESSING),
     )
     with open_whole(Path(path)) as file:
         file.write(written.SerializeToString(deterministic=True))
@@ -97,6 +98,13 @@ def _check(model, preprocess):
         raise UsageError("ONNX files are written in fp32: give the weights that int8 was made of")
     if preprocess not in (None, *STEPS):
         raise UsageError(f"preprocess is one of {', '.join(STEPS)}, not {preprocess!r}")
+
+
+def _told(model, keys):
+    """Metadata of these keys, and where rvcnn finds the embedding again."""
+    stated = model.weights.metadata
+    told = {key: stated[key] for key in keys if key in stated}
+    return told if model.is_classifier else told | {"embedding": LAST}
 
 
 def _side(model, size, any_size, resized):
