@@ -1,12 +1,19 @@
 """Filtered searches against brute force over the rows that a filter keeps."""
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rvcnn.errors import IndexDamagedError, UsageError
-from rvcnn.index import Index, exact
+from rvcnn.index import Index, Item, exact
 from rvcnn.index.formats import FORMATS
 from rvcnn.where import parse
+from rvcnn.where.evaluate import predicate
+from rvcnn.where.narrow import ALL, narrow
+from rvcnn.where.terms import And, Compare, Constant, Field, IsNull, Match, Not, Or, StartsWith
 
 COUNT, DIM = 30_000, 24
 SHARES = {"half": 0.5, "hundredth": 0.01, "few": 0.0001, "none": 0.0, "all": 1.0}
@@ -147,8 +154,6 @@ def test_true_and_1_are_two_filters(tmp_path):
 
 
 def test_what_the_index_knows_of_files(tmp_path):
-    from rvcnn.index import Item
-
     index = Index.create(tmp_path, 2)
     with index.writer() as writer:
         for n, name in enumerate(["a/old.jpg", "a/new.png", "b/new.png"]):
@@ -184,6 +189,107 @@ def test_damaged_metadata_is_told(tmp_path):
     index.add(np.eye(2), ["a", "b"], [{"n": 1}, None])
     index.close()
     with sqlite3.connect(index.location / "items.sqlite") as connection:
-        connection.execute("UPDATE items SET metadata = '{' WHERE id = ?", (b"a",))
+        connection.execute("UPDATE items SET metadata = ? WHERE id = ?", ('{"n": ', b"a"))
     with pytest.raises(IndexDamagedError, match="verify --repair"):
         index.search([1, 0], where="n = 1")
+
+
+# --- what the database rules out in advance, against Python's word on every image -----------------
+
+KEYS = ["k", "a b", 'q"', "ü", "x\\y", "width", "in"]
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2),
+    st.sampled_from([2**53 + 1, 2**63, -(2**70), 0.5, 1.0]),
+    st.sampled_from(
+        ["", "fox", "Fox", "it's", '"', "\\", "a\x00b", "🦊", "'; DROP TABLE items; --"]
+    ),
+    st.text(max_size=3),
+)
+IMAGES = st.fixed_dictionaries(
+    {
+        "metadata": st.one_of(
+            st.none(),
+            st.dictionaries(
+                st.sampled_from(KEYS),
+                st.one_of(VALUES, st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2)),
+                max_size=4,
+            ),
+        ),
+        "width": st.one_of(st.none(), st.integers(-1, 3), st.just(2**53 + 1)),
+        "format": st.sampled_from([None, "PNG", "5", "fox"]),
+        "folder": st.sampled_from(["", "sub/", "sub0", "sub/deep/", "%/"]),
+    }
+)
+FIELDS = st.one_of(
+    st.sampled_from([Field("width"), Field("format"), Field("path"), Field("added_at")]),
+    st.lists(st.sampled_from(KEYS), min_size=1, max_size=2).map(
+        lambda keys: Field("metadata", tuple(keys))
+    ),
+)
+TERMS = st.one_of(FIELDS, VALUES.map(Constant))
+CONDITIONS = st.recursive(
+    st.one_of(
+        st.builds(Compare, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), TERMS, TERMS),
+        st.builds(Match, st.sampled_from(["like", "glob"]), TERMS, st.sampled_from(["%o%", "*o*"])),
+        st.builds(StartsWith, st.just(Field("path")), st.sampled_from(["sub/", "%/", "sub"])),
+        st.builds(IsNull, TERMS),
+    ),
+    lambda parts: st.one_of(
+        st.builds(Not, parts),
+        st.lists(parts, max_size=3).map(lambda some: And(tuple(some))),
+        st.lists(parts, min_size=1, max_size=3).map(lambda some: Or(tuple(some))),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(IMAGES, min_size=1, max_size=8), st.lists(CONDITIONS, min_size=1, max_size=8))
+def test_what_the_database_rules_out_is_not_true(tmp_path_factory, images, conditions):
+    items = [
+        Item(
+            f"{image['folder']}{n}.jpg",
+            width=image["width"],
+            format=image["format"],
+            added_at=n,
+            metadata=image["metadata"],
+        )
+        for n, image in enumerate(images)
+    ]
+    index = Index.create(tmp_path_factory.mktemp("narrow"), 1, "dot")
+    with index.writer() as writer:
+        for item in items:
+            writer.put(item, [1.0])
+    places = {name: n for n, name in enumerate(["path", "metadata", "width", "format", "added_at"])}
+    for condition in conditions:
+        test = predicate(condition, places)
+        expected = {
+            i.id for i in items if test([i.id, i.metadata, i.width, i.format, i.added_at]) is True
+        }
+        found = index.search([1.0], k=len(items), where=condition)
+        assert set(found.ids[0]) == expected, condition
+    index.close()
+
+
+def test_what_is_asked_of_the_database_has_no_text_of_the_filter():
+    hostile = "'; DROP TABLE items; --"
+    clause = narrow(parse(f"[{hostile}] = '{hostile.replace(chr(39), chr(39) * 2)}' and width > 3"))
+    assert clause.text == "((instr(metadata, ?) > 0 AND instr(metadata, ?) > 0) AND (width > ?))"
+    assert clause.values == (json.dumps(hostile), json.dumps(hostile), 3)
+
+
+def test_long_filters_are_not_asked_of_the_database(tmp_path):
+    index = Index.create(tmp_path, 1, "dot")
+    index.add([[1.0], [1.0]], ["a", "b"], [{"n": "7"}, {"n": "x"}])
+    members = ", ".join(f"'{n}'" for n in range(3000))
+    assert narrow(parse(f"n in ({members})")) == ALL
+    assert index.search([1.0], where=f"n in ({members})").ids == [["a"]]
+    assert index.search([1.0], where=f"n in ({members}) and n = '7'").ids == [["a"]]
+
+
+def test_what_is_no_filter(tmp_path):
+    index = Index.create(tmp_path, 1, "dot")
+    with pytest.raises(UsageError, match="a filter is a text"):
+        index.search([1.0], where={"species": "fox"})

@@ -87,6 +87,8 @@ class Snapshot:
     def chosen(self, where: Condition | str) -> np.ndarray:
         """Return (N,) int64: the rows of the items for which a condition is true."""
         where = parse(where) if isinstance(where, str) else where
+        if not isinstance(where, Condition):
+            raise UsageError(f'a filter is a text, as "year >= 2020", not {where!r}')
         kept, key = self._loaded.chosen, repr(where)
         rows = kept.pop(key, None)
         if rows is None:
