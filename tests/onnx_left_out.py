@@ -4,6 +4,7 @@ A test's name, and the operator whose limit in ``rvcnn.onnx.supported`` it meets
 """
 
 LEFT_OUT = {
+    "test_affine_grid_3d_align_corners_expanded": "If",
     "test_attention_3d_causal_bf16": "Attention",
     "test_attention_3d_causal_bf16_expanded": "Softmax",
     "test_attention_4d_attn_mask_causal_bf16": "Attention",
@@ -15,6 +16,7 @@ LEFT_OUT = {
     "test_attention_4d_causal_padded_kv_bf16_expanded": "Softmax",
     "test_attention_4d_padded_kv_bf16": "Attention",
     "test_attention_4d_padded_kv_bf16_expanded": "Softmax",
+    "test_if": "If",
     "test_resize_downsample_scales_cubic_align_corners": "Resize",
     "test_resize_downsample_scales_linear_align_corners": "Resize",
     "test_training_dropout": "Dropout",

@@ -6,6 +6,7 @@ LIMITS = {
     "Attention": _HALVES,
     "Dropout": "in training its random numbers are NumPy's default generator's: no others are "
     "specified",
+    "If": "a branch is taken whose condition is known once the inputs' shapes are",
     "Resize": "align_corners with scales places the last value of the result on the last one of "
     "the input, as ONNX Runtime and PyTorch do, also where size times scale is no whole number",
     "Softmax": _HALVES,

@@ -125,7 +125,8 @@ def affine_grid(theta, size, *, align_corners=0):
     ]
     mesh = np.meshgrid(*lines, indexing="ij")
     points = np.stack([*reversed(mesh), np.ones(sides)], -1)
-    return np.einsum("...j,nij->n...i", points, theta.astype(np.float64)).astype(theta.dtype)
+    turned = points.reshape(-1, len(sides) + 1) @ theta.astype(np.float64).swapaxes(1, 2)
+    return turned.reshape(n, *sides, len(sides)).astype(theta.dtype)
 
 
 def roi_align(
