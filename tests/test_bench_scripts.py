@@ -72,6 +72,16 @@ def test_scan(tmp_path):
     assert float(rows[4]["median"]) > 0.99
 
 
+def test_dedup(tmp_path):
+    rows = measured("dedup.py", folder=tmp_path)
+    pairs = {(row["engine"], row["threads"]) for row in rows if row["mode"] == "all pairs"}
+    assert {("rvcnn float32", "1"), ("rvcnn int8", "2")} <= pairs
+    share = {row["mode"]: float(row["median"]) for row in rows if row["unit"] == "share"}
+    assert len(share) == 12
+    assert share["recall, mirror"] > 0.5
+    assert {"as it is", "in eight orientations"} <= {row["engine"] for row in rows}
+
+
 def test_engines_alone(tmp_path):
     rows = measured("engines.py", "--engines", "rvcnn", folder=tmp_path)
     kinds = [(row["engine"], row["mode"], row["threads"]) for row in rows]
