@@ -30,6 +30,8 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name):
+    if name == "onnx":
+        return importlib.import_module("rvcnn.onnx")
     if name not in _HOMES:
         raise AttributeError(f"module 'rvcnn' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"rvcnn.{_HOMES[name]}"), name)

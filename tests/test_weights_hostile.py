@@ -19,11 +19,11 @@ CHILD = Path(__file__).with_name("weights_child.py")
 SLOWEST = 20.0  # seconds, on a machine that others use too
 
 
-def outcomes(folder):
+def outcomes(folder, *kind):
     """Read every file of a folder in a child process; return what became of each by its name."""
-    work = folder.with_name(folder.name + "-work")
+    work = folder.with_name("-".join((folder.name, *kind, "work")))
     work.mkdir()
-    command = [sys.executable, str(CHILD), str(folder)]
+    command = [sys.executable, str(CHILD), str(folder), *kind]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr == "" and list(work.iterdir()) == []

@@ -1,7 +1,8 @@
 """Reads hostile weights files in a process of its own, with a limit on memory and time.
 
-Called with a folder; prints the name and what became of each file in it, one a line. Anything that
-a file runs would leave a file ``ran`` behind, or print a line of its own.
+Called with a folder, and "onnx" if what it holds are networks to run; prints the name and what
+became of each file in it, one a line. Anything that a file runs would leave a file ``ran`` behind,
+or print a line of its own.
 """
 
 import os
@@ -26,18 +27,24 @@ def limit_memory():
     sys.exit("the limit on memory does not hold")
 
 
-def main(folder):
+def main(folder, kind="weights"):
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     limit_memory()
     import rvcnn.models  # noqa: F401
     from rvcnn.errors import WeightsError
+    from rvcnn.onnx import load
     from rvcnn.weights import load_weights
+
+    if kind == "onnx":
+        import onnx  # noqa: F401
 
     for path in sorted(Path(folder).iterdir()):
         started = time.perf_counter()
         try:
-            weights = load_weights(path)
-            result = f"loaded {len(weights.tensors)}"
+            if kind == "onnx":
+                result = f"loaded {len(load(path).outputs)}"
+            else:
+                result = f"loaded {len(load_weights(path).tensors)}"
         except WeightsError as error:
             result = f"refused {str(error)!r}"
         except BaseException as error:
@@ -45,4 +52,4 @@ def main(folder):
         print(f"{path.name}\t{time.perf_counter() - started:.3f}\t{result}")
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

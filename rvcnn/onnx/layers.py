@@ -199,8 +199,9 @@ def product(call):
         term = call.region.settle(call.node.inputs[0], term, shape)
     order = call.region.order(term)
     height, width, channels = call.region.shapes[term.map]
-    if len(order) != weight.shape[1] or len(np.unique(order)) < len(order):
-        raise Apart("a product with some elements twice")
+    is_whole = len(order) == weight.shape[1] == channels * height * width
+    if not is_whole or not np.array_equal(np.sort(order), np.arange(len(order))):
+        raise Apart("a product of other than all elements, each once")
     dense = np.zeros((len(weight), channels * height * width), np.float32)
     dense[:, order] = weight
     params = {"weight": dense.reshape(len(weight), channels, height, width)}

@@ -12,7 +12,7 @@ from .layers import LAYERS, Call
 from .network import Network, Node
 from .order import reads
 from .region import Apart, Region, Term
-from .shapes import Facts
+from .shapes import MALFORMED, Facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class _Lowering:
         for node in network.nodes:
             try:
                 self._add(node)
-            except Apart:
+            except (Apart, *MALFORMED):
                 continue
 
     def _add(self, node):

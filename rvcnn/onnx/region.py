@@ -27,6 +27,10 @@ from .curves import IDENTITY, Curve
 NO_PAD = ((0, 0), (0, 0))
 
 
+MOVED = 1 << 24
+"""Most elements whose places are followed through reshapes and transpositions."""
+
+
 class Apart(Exception):
     """What cannot be said in rvcnn's graph; it runs on arrays."""
 
@@ -208,6 +212,8 @@ class Region:
         """Where the elements of a value of this shape come from, as ``Term.moved`` has it."""
         if term.moved is not None:
             return term.moved
+        if np.prod(shape) > MOVED:
+            raise Apart("too many elements to follow")
         return np.arange(np.prod(self.whole(term.map))).reshape(shape)
 
     def graph(self, outputs) -> Graph:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rvcnn.errors import UsageError, WeightsError
-from rvcnn.weights.contents import shown
+from rvcnn.errors import ShapeError, UsageError, WeightsError
+from rvcnn.weights.contents import Refusal, shown
 
 from .branches import IF, operators
 from .fold import fold
@@ -56,9 +56,14 @@ class Session:
     """
 
     def __init__(self, network: Network, threads=1):
-        _check_operators(network)
+        try:
+            check_operators(network)
+            self._programs = Programs(fold(network)[0], threads)
+        except Refusal as refusal:
+            raise WeightsError(str(refusal)) from None
+        except ShapeError as error:
+            raise WeightsError(f"a damaged network: {error}") from None
         self.inputs, self.outputs = network.inputs, network.outputs
-        self._programs = Programs(fold(network)[0], threads)
 
     def run(self, *arrays):
         """Compute the outputs.
@@ -114,7 +119,8 @@ def _checked(value, array):
     return array
 
 
-def _check_operators(network):
+def check_operators(network: Network) -> None:
+    """Raise Refusal, naming all, if a network needs operators that rvcnn has not."""
     unknown = sorted(operators(network) - OPERATORS.keys() - {IF})
     if unknown:
-        raise WeightsError(f"operators that rvcnn has not: {', '.join(map(shown, unknown))}")
+        raise Refusal(f"operators that rvcnn has not: {', '.join(map(shown, unknown))}")

@@ -22,6 +22,13 @@ MOST = 1 << 33
 """Elements of the largest value that is believed."""
 
 
+TRIED = 1 << 25
+"""Elements of an operator's inputs and results up to which it runs on zeros."""
+
+MALFORMED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError)
+"""What attributes of the wrong kind lead to."""
+
+
 @dataclass
 class Facts:
     """What is known of a network's values before it runs.
@@ -132,6 +139,9 @@ def infer(network: Network, inputs: Mapping[str, tuple[int, ...]], dtypes=None) 
             _follow(node, facts, network.opset)
         except RvcnnError as error:
             raise type(error)(f"node {shown(node.name)}: {error}") from None
+        except MALFORMED as error:
+            reason = shown(str(error))
+            raise ShapeError(f"node {shown(node.name)} ({shown(node.op)}): {reason}") from None
         room -= sum(facts.values[n].nbytes for n in node.outputs if n in facts.values)
         if room < 0:
             raise WeightsError("its constants, worked out, take more memory than any network's")
@@ -168,6 +178,8 @@ def _expect(node, facts, opset):
     rule = RULES.get(node.kind)
     if rule is not None and len([name for name in node.outputs if name]) == 1:
         facts.expect(node.outputs[0], rule(node, *shapes), facts.dtypes[node.inputs[0]])
+        return
+    if sum(math.prod(shape) for shape in shapes if shape is not None) > TRIED:
         return
     inputs = [_stand_in(name, facts) for name in node.inputs]
     results = OPERATORS[node.kind].run(node.attributes, opset, *inputs, outputs=len(node.outputs))
@@ -281,6 +293,16 @@ def _matmul(node, a, b):
     return (*_broadcast(node, a[:-2], b[:-2]), a[-2], b[-1])
 
 
+def _gemm(node, a, b, *c):
+    turned = [node.attributes.get(key) for key in ("transA", "transB")]
+    (rows, inner), (same, columns) = (
+        s[::-1] if t else s for s, t in zip((a, b), turned, strict=True)
+    )
+    if inner != same:
+        raise ShapeError(f"a product of {a} and {b}")
+    return (rows, columns)
+
+
 RULES = {
     **dict.fromkeys(LIKE_FIRST, _like_first),
     **dict.fromkeys(BROADCAST, _broadcast),
@@ -291,5 +313,6 @@ RULES = {
     "GlobalMaxPool": _global_pool,
     "Concat": _concat,
     "MatMul": _matmul,
+    "Gemm": _gemm,
 }
 """Shape of an operator's one result from those of its inputs; its type is the first input's."""

@@ -4,17 +4,18 @@ import functools
 
 import numpy as np
 
+from rvcnn.errors import ShapeError
 from rvcnn.weights.contents import DTYPES, Contents, Refusal, Stored
 
-_FIRST = {0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72}
-"""What a protobuf with a model's fields can begin with."""
+_VERSION = 0x08
+"""What a model begins with: the key of the format's version, its first field."""
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items() if name != "BF16"}
 
 
 def matches(buffer: memoryview) -> bool:
     """Whether a file may be an ONNX model; the parser decides."""
-    return buffer[0] in _FIRST
+    return buffer[0] == _VERSION
 
 
 def read(buffer: memoryview, entry: str | None = None, folder=None) -> Contents:
@@ -30,10 +31,14 @@ def read(buffer: memoryview, entry: str | None = None, folder=None) -> Contents:
     """
     from rvcnn.onnx.model import tensors_of, to_model
     from rvcnn.onnx.read import network_of
+    from rvcnn.onnx.session import check_operators
 
     network = network_of(buffer, folder)
+    check_operators(network)
     try:
         graph, metadata, notes = to_model(network)
+    except ShapeError as error:
+        raise Refusal(str(error)) from None
     except Refusal as refusal:
         tensors, metadata, notes = network.constants, {}, (str(refusal),)
         metadata = {"inputs": _listed(network.inputs), "outputs": _listed(network.outputs)}
