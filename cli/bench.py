@@ -60,9 +60,9 @@ def command(
     """Measure how fast this machine runs a network, layer by layer.
 
     Each layer on one thread, its share of the peak (what registers alone allow, measured in the
-    same run), then the whole network.
+    same run), then the whole network, which `rvcnn models` shows from then on.
     """
-    from rvcnn import bench, create_model
+    from rvcnn import bench, create_model, measured
 
     if tune:
         _tune()
@@ -74,6 +74,7 @@ def command(
     )
     note("measuring for some seconds; kernels that are not in the cache are compiled first")
     report = bench.measure(network, input_size, network.threads)
+    measured.remember(report)
     if as_json:
         write_json(*map(_layer, report.layers), _whole(report))
     else:
