@@ -19,6 +19,9 @@ _MODES = {
 }
 _CUBIC_A = -0.75
 
+WORK = 8
+"""Arrays of the places' size that are there at one time while a map is sampled."""
+
 
 def _linear_weights(distance):
     return np.maximum(1 - np.abs(distance), 0)
@@ -72,6 +75,7 @@ def sample(image, places, mode, padding_mode="zeros", align_corners=False):
     """
     if padding_mode not in ("zeros", "border", "reflection"):
         raise WeightsError(f"padding_mode {padding_mode!r}: use zeros, border or reflection")
+    check_size((WORK, *places[0].shape), np.float64)
     if padding_mode == "reflection" and mode != "cubic":
         places = [
             _reflected(at, n, align_corners) for at, n in zip(places, image.shape[1:], strict=True)
@@ -171,7 +175,7 @@ def _region(image, roi, cells, ratio, aligned, mode):
         lines.append((np.clip(at, 0, n - 1), (at >= -1) & (at <= n)))
         counts.append(taps)
     (y, y_held), (x, x_held) = lines
-    check_size((len(image), len(y), len(x)), np.float64)
+    check_size((max(len(image), WORK), len(y), len(x)), np.float64)
     held = y_held[:, None] & x_held
     shape = (len(image), cells[0], counts[0], cells[1], counts[1])
     if mode == "avg":

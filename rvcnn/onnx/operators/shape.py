@@ -80,17 +80,15 @@ def slice_(x, starts, ends, axes=None, steps=None):
     steps = (1,) * len(starts) if steps is None else ints(steps)
     place = [slice(None)] * x.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        length = x.shape[axis]
-        if step < 0:
-            first = start + length if start < 0 else start
-            last = end + length if end < 0 else end
-            first, last = min(first, length - 1), max(last, -1)
-            place[axis] = slice(first, None if last < 0 else last, step)
-            if first < 0:
-                place[axis] = slice(0, 0)
-        else:
-            place[axis] = slice(start, end, step)
+        place[axis] = slice(start, end, step) if step > 0 else _backwards(x, axis, start, end, step)
     return x[tuple(place)]
+
+
+def _backwards(x, axis, start, end, step):
+    """A slice in reverse; a place before the first is the first, unlike NumPy's."""
+    n = x.shape[axis]
+    start, end = (v + n if v < 0 else v for v in (start, end))
+    return slice(min(max(start, 0), n - 1), end if end >= 0 else None, step)
 
 
 def expand(x, shape):
