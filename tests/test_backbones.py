@@ -16,6 +16,8 @@ from rvcnn.weights import save_weights
 SMALL = (2, 2, 1, 2, 1, 1, 1, 1, 2, 1, 1)
 LARGE = (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1)
 NETWORKS = {
+    "mobilenetv3_small": functools.partial(torch_nets.mobilenetv3, strides=SMALL, swishes_from=4),
+    "mobilenetv3_large": functools.partial(torch_nets.mobilenetv3, strides=LARGE, swishes_from=7),
     "mobilenetv3_small_minimalistic": functools.partial(
         torch_nets.mobilenetv3_minimalistic, strides=SMALL
     ),
@@ -106,6 +108,20 @@ def test_every_block_equals_pytorchs(torch, tmp_path, name, padding):
     tensors = random_file(tmp_path / "w.safetensors", name, padding)
     x = image(3, 2, 64, 75, 3)
     want = torch_nets.Net(tensors, 1e-5, padding).run(NETWORKS[name], x)
+    check_cuts(create_model(weights=tmp_path / "w.safetensors"), want, x)
+
+
+WIDE = [("small", "0.5"), ("small", "1.25"), ("large", "0.75"), ("large", "1.25")]
+
+
+@pytest.mark.parametrize(("size", "width"), WIDE)
+def test_every_block_of_other_widths_and_d_li14s_squeeze(torch, tmp_path, size, width):
+    name = f"mobilenetv3_{size}"
+    metadata = {"width": width, "squeeze": "before activation"}
+    tensors = random_file(tmp_path / "w.safetensors", name, **metadata)
+    x = image(3, 1, 64, 75, 3)
+    network = functools.partial(NETWORKS[name], squeeze_first=True)
+    want = torch_nets.Net(tensors, 1e-5).run(network, x)
     check_cuts(create_model(weights=tmp_path / "w.safetensors"), want, x)
 
 

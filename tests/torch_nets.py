@@ -69,11 +69,11 @@ class Net:
         self.cuts[name] = x
         return x
 
-    def head(self, x, classifier):
+    def head(self, x, classifier, activation=None):
         x = self.cut("pooled", x.mean((2, 3)))
         if self.has("classifier.0"):
             x = self.cut("classifier.0", self.linear("classifier.0", x))
-            x = functional.relu(x)
+            x = (activation or functional.relu)(x)
         if self.has(classifier):
             self.cut(classifier, self.linear(classifier, x))
 
@@ -102,6 +102,30 @@ def mobilenetv3_minimalistic(net, x, strides):
         x = net.cut(name, x + given if stride == 1 and x.shape == given.shape else x)
     last = f"features.{len(strides) + 1}"
     net.head(net.cut(last, conv_norm(net, last, x, 1, relu)), "classifier.3")
+
+
+def mobilenetv3(net, x, strides, swishes_from, squeeze_first=False):
+    """Blocks swish from one of them on; a block's layers and windows are read off its keys."""
+    swish, gate = functional.hardswish, functional.hardsigmoid
+    x = net.cut("features.0", conv_norm(net, "features.0", x, 2, swish))
+    for i, stride in enumerate(strides, 1):
+        name, given = f"features.{i}", x
+        act = swish if i >= swishes_from else functional.relu
+        layers = net.count(f"{name}.block.")
+        squeezes = [j for j in range(layers) if net.has(f"{name}.block.{j}.fc1")]
+        depthwise = layers - 2 - len(squeezes)
+        for j in range(layers):
+            here = f"{name}.block.{j}"
+            if j in squeezes:
+                x = net.squeeze(here, x, functional.relu, gate)
+                x = act(x) if squeeze_first and depthwise else x
+            else:
+                late = j == depthwise and squeezes and squeeze_first and depthwise
+                after = None if late or j == layers - 1 else act
+                x = conv_norm(net, here, x, stride if j == depthwise else 1, after)
+        x = net.cut(name, x + given if stride == 1 and x.shape == given.shape else x)
+    last = f"features.{len(strides) + 1}"
+    net.head(net.cut(last, conv_norm(net, last, x, 1, swish)), "classifier.3", swish)
 
 
 def mobilenetv2(net, x):
