@@ -154,7 +154,7 @@ def imported(metadata) -> Architecture:
     size = int(size)
     try:
         shapes = graph.shapes((size, size, 3))
-    except (ShapeError, ArithmeticError) as error:
+    except (ShapeError, ArithmeticError, TypeError, ValueError) as error:
         raise WeightsError(f"a damaged graph among the metadata: {error}") from None
     if any(math.prod(shape) > MOST or min(shape) < 1 for shape in shapes.values()):
         raise WeightsError("a graph among the metadata with maps too large for any memory")

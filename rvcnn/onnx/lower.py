@@ -130,8 +130,6 @@ class _Lowering:
         try:
             if term.region.is_in_order(term):
                 term = Term(term.region, term.map)
-            elif term.moved is not None:
-                return None
             term = term.region.settle(name, term, self.facts.shapes[name])
         except Apart:
             return None
