@@ -336,7 +336,8 @@ class Model:
     @property
     def is_classifier(self):
         """Whether its results are logits, not embeddings."""
-        return self.graph.outputs == (self.architecture.classifier,)
+        last = self.architecture.classifier
+        return self.graph.outputs == (last,) and self.weights.metadata.get("embedding") != last
 
     @property
     def precision(self):

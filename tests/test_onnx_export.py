@@ -1,5 +1,7 @@
 """Networks written as ONNX: what ONNX Runtime computes from the file is what rvcnn computes."""
 
+import sys
+
 import numpy as np
 import pytest
 from graph_checks import bound_to_random, image, layers, random_tensors
@@ -243,6 +245,29 @@ def test_an_embedder_of_the_exported_model_gives_the_same_vectors(data, tmp_path
     files = photographs(data, 2)
     again = rvcnn.Embedder(weights=tmp_path / "m.onnx")
     assert again.embed(files).tobytes() == rvcnn.Embedder().embed(files).tobytes()
+
+
+def test_an_imported_network_is_written_again(tmp_path):
+    one, two, three = (tmp_path / f"{i}.onnx" for i in range(3))
+    rvcnn.export_onnx(create_model(), one, size=64)
+    again = create_model(weights=one)
+    assert again.weights.metadata["crop"] == "64" and again.weights.metadata["resize"] == "73"
+    rvcnn.export_onnx(again, two)
+    x = image(6, 2, 64, 64, 3)
+    kind, got = run(two, planes(x))
+    assert kind == "embedding"
+    assert_alike(got, create_model()(x), rounding(again))
+    with pytest.raises(UsageError, match="takes images of 64 pixels only"):
+        rvcnn.export_onnx(again, three, any_size=True)
+
+
+def test_without_the_package_a_message_says_how_to_get_it(tmp_path, monkeypatch):
+    for name in [n for n in sys.modules if n.startswith("rvcnn.onnx.export.") or n == "onnx"]:
+        if not name.endswith(".model"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UsageError, match=r"needs the package onnx: pip install 'rvcnn\[onnx\]'"):
+        rvcnn.export_onnx(create_model(), tmp_path / "m.onnx")
 
 
 def test_probabilities_and_unit_length(random_model, tmp_path):

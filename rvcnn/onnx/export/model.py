@@ -87,7 +87,7 @@ def export_onnx(
         pixels=settings,
         resize=preprocess == "resize",
         output=output,
-        metadata=_told(model, METADATA if preprocess else METADATA + PREPROCESSING),
+        metadata=_told(model, METADATA if preprocess else METADATA + PREPROCESSING, side),
     )
     with open_whole(Path(path)) as file:
         file.write(written.SerializeToString(deterministic=True))
@@ -100,10 +100,13 @@ def _check(model, preprocess):
         raise UsageError(f"preprocess is one of {', '.join(STEPS)}, not {preprocess!r}")
 
 
-def _told(model, keys):
-    """Metadata of these keys, and where rvcnn finds the embedding again."""
+def _told(model, keys, side):
+    """Metadata of these keys for images of that side, and where rvcnn finds the embedding again."""
     stated = model.weights.metadata
     told = {key: stated[key] for key in keys if key in stated}
+    if {"resize", "crop"} <= told.keys():
+        resize = int(told["resize"]) * side // int(told["crop"])
+        told |= {"resize": str(resize), "crop": str(side)}
     return told if model.is_classifier else told | {"embedding": LAST}
 
 
