@@ -61,6 +61,13 @@ def test_winograd(tmp_path):
     assert all(float(row["ratio"]) == 1 for row in rows if row["engine"] == "direct")
 
 
+@pytest.mark.compare
+def test_imported(tmp_path):
+    pytest.importorskip("onnx", reason="the extra `onnx`")
+    rows = measured("imported.py", folder=tmp_path)
+    assert [row["engine"] for row in rows] == ["built in", "imported"]
+
+
 def test_scan(tmp_path):
     rows = measured("scan.py", folder=tmp_path)
     kinds = [(row["engine"], row["unit"], row["threads"]) for row in rows]

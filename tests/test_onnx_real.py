@@ -120,7 +120,7 @@ def test_the_detector_finds_the_texts(data):
         assert max(s / a for s, a, _ in (overlap(box, text) for text in TEXTS.values())) >= 0.5
 
 
-def test_a_classifier_is_the_built_in_network_to_the_last_bit(data):
+def test_a_classifier_is_the_built_in_network(data):
     built_in = {"weights": data / f"{SAME}.safetensors"}
     imported = {"weights": data / f"{SAME}.onnx"}
     x = np.concatenate([planes(p, (224, 224)) for p in photos(data, 4)]).transpose(0, 2, 3, 1)
@@ -129,6 +129,9 @@ def test_a_classifier_is_the_built_in_network_to_the_last_bit(data):
         got = rvcnn.create_model(**imported, **options)(x)
         assert relative_error(got, want) <= 1e-5
         assert (got.argmax(1) == want.argmax(1)).all()
+    plans = [rvcnn.create_model(**kind).plan((224, 224)) for kind in (built_in, imported)]
+    kernels = [[call.kernel.name for call in plan.calls() if call] for plan in plans]
+    assert kernels[0] == kernels[1]
 
 
 SAID = {"mean": "0.5,0.5,0.5", "std": "0.5,0.5,0.5", "resize": "256", "interpolation": "bilinear"}
