@@ -85,8 +85,16 @@ def _search(
         note(
             f"{found.gone} left out: the files are gone (`rvcnn embed` brings the index up to date)"
         )
+    if where is not None and not found.hits:
+        _say_what_is_unknown(places, where)
     names = [str(name) for name in (*queries, query["vector"]) if name is not None]
     write_hits(found.hits, names if len(names) > 1 else names[0], form)
+
+
+def _say_what_is_unknown(places, where) -> None:
+    """A name that is misspelt is no error, as images may yet get such metadata."""
+    for key in set.intersection(*(set(place.unknown(where)) for place in places)):
+        note(f"no image has the metadata {key}")
 
 
 def _vector(places, queries, query, make):

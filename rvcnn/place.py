@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rvcnn.errors import IndexMismatchError, IndexMissingError, RvcnnError, UsageError
-from rvcnn.index import Index, find_index
+from rvcnn.index import Index, find_index, lookups
 from rvcnn.index.manifest import WEIGHTS_FILE, identity
 from rvcnn.where import Condition, Field, StartsWith, all_of
+from rvcnn.where.evaluate import fields
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
@@ -42,7 +43,7 @@ class Place(NamedTuple):
     def metadata(self, paths: Iterable[str]) -> list[Mapping[str, Any] | None]:
         """Return the metadata of images by their paths relative to the folder."""
         with self.index.snapshot() as now:
-            found = now.metadata()
+            found = lookups.metadata(now)
         return [found.get(self.below + path) for path in paths]
 
     def path_of(self, identity: str) -> Path:
@@ -53,6 +54,12 @@ class Place(NamedTuple):
         """Return the condition that an image is of the part that is meant, and `where` holds."""
         below = StartsWith(Field("path"), self.below) if self.below else None
         return all_of(below, where)
+
+    def unknown(self, where: Condition) -> list[str]:
+        """Return the keys that a filter speaks of and no image's metadata has."""
+        keys = sorted({field.keys[0] for field in fields(where) if field.keys})
+        with self.index.snapshot() as now:
+            return [key for key in keys if not lookups.has_key(now, key)]
 
     def facts(self) -> dict[str, Any]:
         """Return what the index holds, as plain values."""

@@ -12,6 +12,7 @@ from rvcnn.dedup.folders import default_threshold
 from rvcnn.errors import ImageError
 from rvcnn.folder.read import Unreadable, content_of
 from rvcnn.images.sources import max_bytes
+from rvcnn.index.lookups import with_content
 from rvcnn.place import Place
 from rvcnn.search import Hit, file_identity, nearest
 from rvcnn.where import Condition
@@ -85,7 +86,7 @@ def seen_file(
 def _same_content(place: Place, sha256: bytes, where: Condition | None) -> list[Hit]:
     condition = place.condition(where)
     with place.index.snapshot() as now:
-        items = now.with_content(sha256)
+        items = with_content(now, sha256)
         if items and condition is not None:
             chosen = set(now.chosen(condition).tolist())
             items = [item for item in items if item.row in chosen]

@@ -74,6 +74,15 @@ def test_a_filter_below_a_folder(tagged):
     assert run_ok(*args, "metadata is not null") == ""
 
 
+def test_a_name_that_no_image_has_is_told(tagged):
+    args = ("search", QUERY, "--in", "photos", "--in", "photos/sub", "--where")
+    result = run(*args, "speceis = 'fox' and year > 2000")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "no image has the metadata speceis\n"
+    assert run(*args, "species = 'owl' or width < 5").stderr == ""
+    assert run(*args, "nothing is null and species = 'fox'").stderr == ""
+
+
 @pytest.mark.parametrize(
     "args, message",
     [

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvcnn.errors import IndexDamagedError, UsageError
-from rvcnn.index import Index, Item, exact
+from rvcnn.index import Index, Item, choose, exact
 from rvcnn.index.choose import rows_where
 from rvcnn.index.database import SCHEMA
 from rvcnn.index.formats import FORMATS
@@ -17,7 +17,18 @@ from rvcnn.index.items import encode_metadata
 from rvcnn.where import parse
 from rvcnn.where.evaluate import predicate
 from rvcnn.where.narrow import ALL, narrow
-from rvcnn.where.terms import And, Compare, Constant, Field, IsNull, Match, Not, Or, StartsWith
+from rvcnn.where.terms import (
+    And,
+    Compare,
+    Constant,
+    Contains,
+    Field,
+    IsNull,
+    Match,
+    Not,
+    Or,
+    StartsWith,
+)
 
 COUNT, DIM = 30_000, 24
 SHARES = {"half": 0.5, "hundredth": 0.01, "few": 0.0001, "none": 0.0, "all": 1.0}
@@ -96,6 +107,16 @@ def test_thresholds_and_near_matches_among_those_a_filter_keeps(filled, name):
     assert not index.has_near_match(query, float(among[-1]) + 1e-3, where=name)
 
 
+def test_equal_scores_come_in_the_order_of_ids(tmp_path):
+    index = Index.create(tmp_path, 4)
+    ids = [f"id{n}" for n in np.random.default_rng(0).permutation(40)]
+    index.add(np.ones((40, 4)), ids, [{"n": n % 2} for n in range(40)])
+    kept = sorted(ids[1::2])
+    assert index.search(np.ones(4), k=12, where="n = 1").ids == [kept[:12]]
+    assert index.search(np.ones(4), k=50, where="n in (1, 7)").ids == [kept]
+    assert [m.id for m in index.search_with_threshold(np.ones(4), 0.5, where="n = 1")] == kept
+
+
 def test_gathering_does_not_show(filled, monkeypatch):
     index, *_ = filled
     queries = np.random.default_rng(1).standard_normal((5, DIM)).astype(np.float32)
@@ -129,14 +150,12 @@ def test_a_filter_is_evaluated_once_a_commit(tmp_path, monkeypatch):
     index = Index.create(tmp_path, 2)
     index.add(np.eye(2), ["a", "b"], [{"n": 1}, {"n": 2}])
     calls = []
-    from rvcnn.index import snapshot
 
     def counting(*args):
         calls.append(args)
         return rows_where(*args)
 
-    rows_where = snapshot.rows_where
-    monkeypatch.setattr(snapshot, "rows_where", counting)
+    monkeypatch.setattr(choose, "rows_where", counting)
     for _ in range(3):
         assert index.search([1, 0], where="n = 2").ids == [["b"]]
     assert index.nearest([1, 0], where=parse("n = 2")).id == "b"
@@ -147,7 +166,7 @@ def test_a_filter_is_evaluated_once_a_commit(tmp_path, monkeypatch):
     for n in range(30):
         index.search([1, 0], where=f"n = {n}")
     with index.snapshot() as now:
-        assert len(now._loaded.chosen) <= 8
+        assert len(now._loaded.choices._kept) <= 8
 
 
 def test_true_and_1_are_two_filters(tmp_path):
@@ -204,7 +223,11 @@ NUMBERS = [0, 1, 2, 5, 1.0, 1.5, 2**53 + 1, 2**63, -(2**70)]
 VALUES = st.sampled_from([None, True, False, *TEXTS, *NUMBERS])
 TAGS = st.dictionaries(
     st.sampled_from(KEYS),
-    st.one_of(VALUES, st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2)),
+    st.one_of(
+        VALUES,
+        st.lists(VALUES, max_size=2),
+        st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2),
+    ),
     max_size=3,
 )
 IMAGES = st.fixed_dictionaries(
@@ -235,6 +258,7 @@ CONDITIONS = st.recursive(
         either_way(SIGNS, OWN, st.one_of(CONSTANTS, OWN, COLUMN)),
         st.builds(Match, st.sampled_from(["like", "glob"]), OWN, st.sampled_from(["%o%", "*o*"])),
         st.builds(StartsWith, st.just(Field("path")), st.sampled_from(["sub/", "%/", "sub"])),
+        st.builds(Contains, st.one_of(CONSTANTS, OWN), OWN),
         st.builds(IsNull, OWN),
     ),
     lambda parts: st.one_of(

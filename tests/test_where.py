@@ -147,6 +147,20 @@ def memberships(draw):
 
 
 @st.composite
+def containments(draw):
+    (item, get), key = draw(terms()), draw(st.sampled_from(KEYS))
+
+    def truth(metadata):
+        value, whole = get(metadata), (metadata or {}).get(key)
+        if value is None or whole is None:
+            return None
+        members = whole if isinstance(whole, list) else []
+        return any(compared("=", value, member) for member in members)
+
+    return f"{item} in {spelled_key(key)}", truth
+
+
+@st.composite
 def likenesses(draw):
     name, get = draw(terms())
     pattern = draw(st.text(st.sampled_from("aFo%_x\n\x00ſß"), max_size=6))
@@ -188,7 +202,9 @@ def joined(parts):
 
 
 EXPRESSIONS = st.recursive(
-    st.one_of(comparisons(), memberships(), likenesses(), nulls()), joined, max_leaves=8
+    st.one_of(comparisons(), memberships(), containments(), likenesses(), nulls()),
+    joined,
+    max_leaves=8,
 )
 
 
@@ -218,6 +234,7 @@ def test_any_text_is_a_filter_or_an_error_that_says_where(text):
 # --- by hand --------------------------------------------------------------------------------------
 
 FOX = {"species": "fox", "year": 2021, "wild": True, "gps": {"lat": 46.5}, "note": None}
+FOX["tags"] = ["snow", 7, True, None]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +248,12 @@ FOX = {"species": "fox", "year": 2021, "wild": True, "gps": {"lat": 46.5}, "note
         ("species IN ('cat', 'fox') AND species NOT IN ('dog')", True),
         ("species like 'F%' and species like '_o_' and not species like '%x_'", True),
         ("species glob 'f*' and species not glob 'F*' and species glob '[e-g]o?'", True),
+        ("'snow' in tags and 7.0 in tags and true in tags", True),
+        ("'Snow' in tags or 1 in tags or '7' in tags or species in gps", False),
+        ("'rain' not in tags and species not in tags", True),
+        ("null in tags", None),
+        ("'snow' in nothing", None),
+        ("'snow' not in nothing", None),
         ("note is null and nothing is null and species is not null", True),
         ("nothing = 1", None),
         ("not nothing = 1", None),
@@ -263,6 +286,7 @@ FOX = {"species": "fox", "year": 2021, "wild": True, "gps": {"lat": 46.5}, "note
         ("species is 3", "column 12: expected null, not '3'"),
         ("species like fox", "column 14: expected a text in quotes, not 'fox'"),
         ("species in (year)", "column 13: expected a value, not the name 'year'"),
+        ("species in 3", "column 12: expected ( or a name, not '3'"),
         ("species in ()", "column 13: expected a name or a value, not ')'"),
         ("species not = 3", "column 13: expected in, like or glob, not '='"),
         ("(species = 'fox'", "column 17: expected ), not the end"),

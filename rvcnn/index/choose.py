@@ -6,17 +6,43 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from rvcnn.errors import UsageError
 from rvcnn.index.files import Home, damaged
-from rvcnn.where import COLUMNS, Condition
+from rvcnn.where import COLUMNS, Condition, parse
 from rvcnn.where.evaluate import fields, predicate
 from rvcnn.where.narrow import narrow
 
 _CHUNK = 4096
+_MOST_KEPT = 8
+
+
+class Choices:
+    """The rows that the filters asked for last keep of one commit."""
+
+    def __init__(self):
+        self._kept: dict[str, np.ndarray] = {}
+
+    def rows(
+        self, home: Home, connection: sqlite3.Connection, where: Condition | str
+    ) -> np.ndarray:
+        """Return (N,) int64: as `rows_where`, looked for once."""
+        where = parse(where) if isinstance(where, str) else where
+        if not isinstance(where, Condition):
+            raise UsageError(f'a filter is a text, as "year >= 2020", not {where!r}')
+        key = repr(where)
+        rows = self._kept.pop(key, None)
+        if rows is None:
+            rows = rows_where(home, connection, where)
+            for oldest in list(self._kept)[: max(0, len(self._kept) + 1 - _MOST_KEPT)]:
+                self._kept.pop(oldest, None)
+        self._kept[key] = rows
+        return rows
 
 
 def rows_where(home: Home, connection: sqlite3.Connection, condition: Condition) -> np.ndarray:
     """Return the rows, int64, of the items with a vector for which a condition is true.
 
+    They are in the order of the ids' bytes.
     Only the columns that it asks for are read, and only of rows that the database does not rule
     out.
     """

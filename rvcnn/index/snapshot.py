@@ -1,29 +1,26 @@
 """A snapshot: everything as of one commit, whatever a writer does meanwhile."""
 
-import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
 from rvcnn.errors import UsageError
 from rvcnn.index import approximate, database, exact, manifest
-from rvcnn.index.choose import rows_where
+from rvcnn.index.choose import Choices
 from rvcnn.index.files import DATABASE, Home, damaged, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.graph import newest
 from rvcnn.index.items import COLUMNS, Item, encode_id, from_record
 from rvcnn.index.vectors import map_rows
 from rvcnn.index.walk import Walk, open_walk
-from rvcnn.where import Condition, parse
+from rvcnn.where import Condition
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
 _ATTEMPTS = 20
-_MOST_CHOSEN = 8  # filters of which the rows are kept
 
 
 class Loaded:
@@ -37,7 +34,7 @@ class Loaded:
         self.living: approximate.Living | None = None
         self.order: np.ndarray | None = None
         self.rank: np.ndarray | None = None
-        self.chosen: dict[str, np.ndarray] = {}
+        self.choices = Choices()
 
 
 class Snapshot:
@@ -61,10 +58,7 @@ class Snapshot:
             rows = self._connection.execute(
                 "SELECT row FROM items WHERE row IS NOT NULL ORDER BY id"
             )
-            order = np.fromiter(chain.from_iterable(rows), np.int64)
-            if len(order) and (order.min() < 0 or order.max() >= self.state.rows):
-                raise damaged(self.home, "an item has a row that is not there")
-            self._loaded.order = order
+            self._loaded.order = self._there(np.fromiter(chain.from_iterable(rows), np.int64))
         return self._loaded.order
 
     def rank(self, where: Condition | str | None = None) -> np.ndarray:
@@ -73,30 +67,24 @@ class Snapshot:
         And for one for which the condition `where` is not true.
         """
         if where is not None:
-            chosen, whole = self.chosen(where), self.rank()
-            rank = np.full_like(whole, -1)
-            rank[chosen] = whole[chosen]
-            return rank
+            return self._rank_of(self.chosen(where))
         if self._loaded.rank is None:
-            order = self.order()
-            rank = np.full(self.state.rows, -1, np.int64)
-            rank[order] = np.arange(len(order))
-            self._loaded.rank = rank
+            self._loaded.rank = self._rank_of(self.order())
         return self._loaded.rank
 
-    def chosen(self, where: Condition | str) -> np.ndarray:
-        """Return (N,) int64: the rows of the items for which a condition is true."""
-        where = parse(where) if isinstance(where, str) else where
-        if not isinstance(where, Condition):
-            raise UsageError(f'a filter is a text, as "year >= 2020", not {where!r}')
-        kept, key = self._loaded.chosen, repr(where)
-        rows = kept.pop(key, None)
-        if rows is None:
-            rows = rows_where(self.home, self._connection, where)
-            for old in list(kept)[: max(0, len(kept) + 1 - _MOST_CHOSEN)]:
-                kept.pop(old, None)
-        kept[key] = rows
+    def _rank_of(self, order: np.ndarray) -> np.ndarray:
+        rank = np.full(self.state.rows, -1, np.int64)
+        rank[self._there(order)] = np.arange(len(order))
+        return rank
+
+    def _there(self, rows: np.ndarray) -> np.ndarray:
+        if len(rows) and (rows.min() < 0 or rows.max() >= self.state.rows):
+            raise damaged(self.home, "an item has a row that is not there")
         return rows
+
+    def chosen(self, where: Condition | str) -> np.ndarray:
+        """Return (N,) int64: the rows for which a condition is true, in the order of `order`."""
+        return self._loaded.choices.rows(self.home, self._connection, where)
 
     def count(self) -> int:
         """Return how many ids have a vector."""
@@ -115,20 +103,6 @@ class Snapshot:
         """Return one item."""
         found = self._connection.execute(f"{_SELECT} WHERE id = ?", (encode_id(identity),))
         return next(map(from_record, found), None)
-
-    def metadata(self) -> dict[str, Mapping[str, Any]]:
-        """Return the metadata of all items that have some, by id."""
-        found = self._connection.execute(
-            "SELECT id, metadata FROM items WHERE metadata IS NOT NULL"
-        )
-        return {os.fsdecode(identity): json.loads(text) for identity, text in found}
-
-    def with_content(self, sha256: bytes) -> list[Item]:
-        """Return the items with a vector whose files had this content."""
-        found = self._connection.execute(
-            f"{_SELECT} WHERE sha256 = ? AND row IS NOT NULL ORDER BY id", (sha256,)
-        )
-        return [from_record(record) for record in found]
 
     def vectors(self, ids: Iterable[str] | None = None) -> np.ndarray:
         """Return a copy of the vectors of `ids`, or of all `ids()`: (N, D) float32."""

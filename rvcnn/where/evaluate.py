@@ -18,6 +18,7 @@ from rvcnn.where.terms import (
     Compare,
     Condition,
     Constant,
+    Contains,
     Field,
     IsNull,
     Match,
@@ -42,7 +43,7 @@ def fields(condition: Condition) -> set[Field]:
             return set().union(*map(fields, parts))
         case Not(part):
             return fields(part)
-        case Compare(_, left, right):
+        case Compare(_, left, right) | Contains(left, right):
             return {term for term in (left, right) if isinstance(term, Field)}
     return {condition.term} if isinstance(condition.term, Field) else set()
 
@@ -63,6 +64,8 @@ def predicate(condition: Condition, places: Mapping[str, int]) -> Predicate:
             return lambda row: None if (truth := inner(row)) is None else not truth
         case Compare(sign, left, right):
             return _compare(sign, _getter(left, places), _getter(right, places))
+        case Contains(term, whole):
+            return _contains(_getter(term, places), _getter(whole, places))
         case IsNull(term):
             get = _getter(term, places)
             return lambda row: get(row) is None
@@ -104,6 +107,18 @@ def _compare(sign: str, left: Callable, right: Callable) -> Predicate:
         if order is None:
             return (same and a == b) is equal
         return order(a, b) if same and kind != "other" else None
+
+    return test
+
+
+def _contains(item: Callable, whole: Callable) -> Predicate:
+    def test(row):
+        value, members = item(row), whole(row)
+        if value is None or members is None:
+            return None
+        kind = type(value)
+        same = {int: (int, float), float: (int, float)}.get(kind, (kind,))
+        return isinstance(members, list) and any(type(m) in same and m == value for m in members)
 
     return test
 

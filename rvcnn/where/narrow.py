@@ -13,6 +13,7 @@ from rvcnn.where.terms import (
     Compare,
     Condition,
     Constant,
+    Contains,
     Field,
     Match,
     Or,
@@ -51,6 +52,8 @@ def _narrow(condition: Condition) -> Clause:
             return ALL if ALL in clauses else _joined(" OR ", clauses)
         case Compare(sign, left, right):
             return _of_compare(sign, left, right)
+        case Contains(term, whole):
+            return _joined(" AND ", [*_of_keys(term), *_of_keys(whole)])
         case Match(_, term, _):
             return _joined(" AND ", _of_keys(term))
         case StartsWith(Field("path"), text) if text.endswith("/"):

@@ -10,6 +10,7 @@ from rvcnn.where.terms import (
     Compare,
     Condition,
     Constant,
+    Contains,
     Field,
     IsNull,
     Match,
@@ -29,10 +30,10 @@ _WORDS = {"null": None, "true": True, "false": False}
 def parse(text: str) -> Condition:
     """Read a filter.
 
-    Comparisons (``= != < <= > >=``), ``in (...)``, ``like``, ``glob``, ``is null`` and their
-    contraries with ``not``, joined by ``and``, ``or``, ``not`` and parentheses. A name is one of
-    `COLUMNS` or a key of the metadata; ``a.b`` is the key b of what a is, ``metadata.width`` the
-    key where a column has its name, ``[odd name]`` any key. Texts are in quotes of either kind,
+    Comparisons (``= != < <= > >=``), ``in (...)``, ``'x' in list``, ``like``, ``glob``, ``is null``
+    and their contraries with ``not``, joined by ``and``, ``or``, ``not`` and parentheses. A name is
+    one of `COLUMNS` or a key of the metadata; ``a.b`` is the key b of what a is, ``metadata.width``
+    the key where a column has its name, ``[odd name]`` any key. Texts are in quotes of either kind,
     doubled inside. Keywords may be in upper case.
 
     Raises
@@ -140,7 +141,10 @@ class _Parser:
         return Compare(operator, _dated(left, right, token), _dated(right, left, other))
 
     def members(self, term: Term) -> Condition:
-        self.expect("(")
+        if self.next.kind == "name":
+            return Contains(term, self.field())
+        if not self.takes("("):
+            raise self.unexpected("( or a name")
         parts = []
         while True:
             token = self.next

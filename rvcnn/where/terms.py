@@ -72,6 +72,14 @@ class Match(Condition):
 
 
 @dataclass(frozen=True)
+class Contains(Condition):
+    """Whether a term equals a member of the list that a field is."""
+
+    term: Term
+    whole: Field
+
+
+@dataclass(frozen=True)
 class StartsWith(Condition):
     """Whether the text of a term begins with another one."""
 

@@ -1,0 +1,30 @@
+"""Questions to a snapshot about contents and metadata."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rvcnn.index.items import COLUMNS, Item, from_record
+from rvcnn.index.snapshot import Snapshot
+
+
+def with_content(now: Snapshot, sha256: bytes) -> list[Item]:
+    """Return the items with a vector whose files had this content."""
+    found = now.execute(
+        f"SELECT {', '.join(COLUMNS)} FROM items WHERE sha256 = ? AND row IS NOT NULL ORDER BY id",
+        sha256,
+    )
+    return [from_record(record) for record in found]
+
+
+def metadata(now: Snapshot) -> dict[str, Mapping[str, Any]]:
+    """Return the metadata of all items that have some, by id."""
+    found = now.execute("SELECT id, metadata FROM items WHERE metadata IS NOT NULL")
+    return {os.fsdecode(identity): json.loads(text) for identity, text in found}
+
+
+def has_key(now: Snapshot, key: str) -> bool:
+    """Whether any item's metadata has a key (or, in it, the same text)."""
+    found = now.execute("SELECT 1 FROM items WHERE instr(metadata, ?) > 0 LIMIT 1", json.dumps(key))
+    return found.fetchone() is not None
