@@ -40,7 +40,7 @@ def want(a: np.ndarray, b: np.ndarray, threshold: float, triangle: bool):
 
 def check(got, expected, scores):
     np.testing.assert_array_equal(np.stack(got[:2], axis=1), expected)
-    np.testing.assert_array_equal(got.scores, scores + 0.0)
+    np.testing.assert_array_equal(got.scores, (scores + 0.0).astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -81,7 +81,7 @@ def test_a_tie_counts_to_six_decimals():
     got = pairs_within(Vectors.of(rows), 0.6)
     assert (0, 1) in list(zip(*got[:2], strict=True))
     assert (0, 2) not in list(zip(*got[:2], strict=True))
-    assert got.scores[0] == 0.6
+    assert got.scores[0] == np.float32(0.6)
 
 
 def test_threads_and_sources_change_nothing():

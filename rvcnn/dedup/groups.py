@@ -6,12 +6,12 @@ that each resemble only the next does not become one group, and what would be de
 been compared with what would be kept. The result depends on nothing but the pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from rvcnn.dedup.pairs import Pairs, pairs_between, pairs_within
+from rvcnn.dedup.pairs import DECIMALS, NO_PAIRS, Pairs, pairs_between, pairs_within
 from rvcnn.dedup.pictures import Picture
 from rvcnn.dedup.vectors import Vectors
 
@@ -58,7 +58,7 @@ def same_bytes(
     pictures: Sequence[Picture], vectors: Vectors, references: int, threshold: float
 ) -> Pairs:
     """Find no pairs: what is left are pictures of equal bytes, as hard links need them."""
-    return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    return NO_PAIRS
 
 
 def find_groups(
@@ -98,7 +98,7 @@ def find_groups(
     groups = []
     for keeper, near in _stars(pairs, len(firsts), references or len(firsts)):
         duplicates = [
-            Duplicate(pictures[i], score, own == keeper)
+            Duplicate(pictures[i], round(score, DECIMALS), own == keeper)
             for own, score in [(keeper, 1.0), *near]
             for i in classes[own]
             if i != firsts[keeper] and not pictures[i].reference
@@ -109,26 +109,20 @@ def find_groups(
     return groups
 
 
-def _stars(pairs: Pairs, count: int, keepers: int) -> list[tuple[int, list[tuple[int, float]]]]:
-    """Return each keeper with its neighbours and their scores: each number in one star.
+def _stars(pairs: Pairs, count: int, keepers: int) -> Iterator[tuple[int, list[tuple[int, float]]]]:
+    """Yield each keeper with its neighbours and their scores: each number in one star.
 
-    Of the numbers below `count`, those below `keepers` may be kept.
+    Of the numbers below `count`, those below `keepers` may be kept. A keeper's neighbours come
+    after it: one before would be a keeper, with this one in its star, or in another's star.
     """
-    ends = np.concatenate([pairs.first, pairs.second])
-    order = np.argsort(ends, kind="stable")
-    others = np.concatenate([pairs.second, pairs.first])[order]
-    scores = np.tile(pairs.scores, 2)[order]
-    starts = np.searchsorted(ends[order], np.arange(count + 1))
+    starts = np.searchsorted(pairs.first, np.arange(count + 1))
     free = np.ones(count, bool)
-    stars = []
     for keeper in range(keepers):
         if not free[keeper]:
             continue
         free[keeper] = False
         span = slice(starts[keeper], starts[keeper + 1])
-        near = others[span]
+        near, scores = pairs.second[span], pairs.scores[span]
         wanted = free[near]
         free[near[wanted]] = False
-        members = zip(near[wanted].tolist(), scores[span][wanted].tolist(), strict=True)
-        stars.append((keeper, list(members)))
-    return stars
+        yield keeper, list(zip(near[wanted].tolist(), scores[wanted].tolist(), strict=True))

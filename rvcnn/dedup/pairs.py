@@ -23,7 +23,7 @@ from rvcnn.threads import available_cpus
 
 DECIMALS = 6
 MOST_PAIRS = 20_000_000
-"""Pairs that are held: 16 bytes each, and as much again while they are put in order."""
+"""Pairs that are held: 12 bytes each, and as much again while they are put in order."""
 
 LONGEST = 1 << 16
 """Most values of vectors: products of their bytes add up to less than 32 bits hold."""
@@ -39,14 +39,17 @@ class Pairs(NamedTuple):
     Attributes
     ----------
     first, second
-        (P,) int64 numbers of vectors.
+        (P,) int32 numbers of vectors.
     scores
-        (P,) float64 cosines, rounded to six decimals.
+        (P,) float32: the cosines to six decimals.
     """
 
     first: np.ndarray
     second: np.ndarray
     scores: np.ndarray
+
+
+NO_PAIRS = Pairs(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 def pairs_within(
@@ -170,11 +173,16 @@ class _Scan:
         """Keep those of some candidates that reach the threshold."""
         a, b = self._rows.fetch(first), self._columns.fetch(second)
         scores = np.einsum("ij,ij->i", a, b, dtype=np.float64)
-        scores = np.round(scores, DECIMALS) + 0.0
+        scores = np.round(scores, DECIMALS) + 0.0  # no -0.0
         near = scores >= self._threshold
         if near.any():
+            kept = Pairs(
+                first[near].astype(np.int32),
+                second[near].astype(np.int32),
+                scores[near].astype(np.float32),
+            )
             with self._change:
-                self._found.append(Pairs(first[near], second[near], scores[near]))
+                self._found.append(kept)
                 self._count += int(near.sum())
                 if self._count > MOST_PAIRS:
                     raise RvcnnError(
@@ -183,9 +191,7 @@ class _Scan:
                     )
 
     def _ordered(self) -> Pairs:
-        if not self._found:
-            return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-        found = Pairs(*(np.concatenate(values) for values in zip(*self._found, strict=True)))
+        found = Pairs(*map(np.concatenate, zip(NO_PAIRS, *self._found, strict=True)))
         self._found.clear()
         order = np.lexsort((found.second, found.first))
         return Pairs(*(values[order] for values in found))
