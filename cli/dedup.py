@@ -9,7 +9,7 @@ import click
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import note
-from rvcnn.cli.engine import make_embedder
+from rvcnn.cli.engine import compile_pairs, make_embedder
 from rvcnn.cli.output import write, write_json
 from rvcnn.cli.progress import Progress
 from rvcnn.paths import path_fields, relative
@@ -120,6 +120,7 @@ def _groups(places, kept, how, threshold, rate, invariant, engine, quiet) -> lis
 
     if how == "hardlink":
         return duplicates_below(places, kept, 1.0, same_bytes)
+    compile_pairs(quiet)
     if rate is None and not invariant:
         return duplicates_below(places, kept, threshold, upright)
     embedder = make_embedder(**engine, quiet=quiet, folders=[place.folder for place in places])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 COMPILE_SECONDS = 15  # of one core, about
+PAIRS_SECONDS = 3
 
 
 def make_embedder(
@@ -54,6 +55,16 @@ def compile_kernels(embedder: "Embedder", quiet: bool, search: bool = True) -> N
         if not quiet:
             note(f"compiling kernels for this CPU (once; about {COMPILE_SECONDS} s)")
         warmup(embedder, search=search)
+
+
+def compile_pairs(quiet: bool) -> None:
+    """Compile the kernel that finds pairs of vectors, after a line that says so."""
+    from rvcnn.kernels import near_pairs
+
+    kernel = near_pairs.kernel_for()
+    if not kernel.is_cached() and not quiet:
+        note(f"compiling a kernel for this CPU (once; about {PAIRS_SECONDS} s)")
+    kernel.load()
 
 
 def quiet_libraries() -> None:

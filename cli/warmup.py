@@ -5,7 +5,7 @@ import click
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import note
-from rvcnn.cli.engine import make_embedder
+from rvcnn.cli.engine import compile_pairs, make_embedder
 
 
 @click.command("warmup", cls=Command, example="rvcnn warmup")
@@ -19,5 +19,6 @@ def command(engine: dict, quiet: bool) -> None:
     from rvcnn.kernels import cache_dir
 
     make_embedder(**engine, quiet=quiet)
+    compile_pairs(quiet)
     if not quiet:
         note(f"kernels are compiled, in {cache_dir()}")

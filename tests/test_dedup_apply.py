@@ -20,6 +20,7 @@ from rvcnn.errors import IndexLockedError, UsageError
 from rvcnn.folder import update
 from rvcnn.index import Index
 from rvcnn.index.verify import verify
+from rvcnn.kernels import near_pairs
 from rvcnn.place import open_place
 
 posix = pytest.mark.skipif(os.name == "nt", reason="symbolic links, case of names")
@@ -375,3 +376,12 @@ def test_folders_and_references(equal):
     assert all(
         line.startswith("keep\tphotos/") or "\tinbox/" in line for line in text.split("\n") if line
     )
+
+
+def test_a_kernel_that_is_not_compiled_yet_is_announced(equal, monkeypatch):
+    kernel = near_pairs.kernel_for()
+    monkeypatch.setattr(type(kernel), "is_cached", lambda self: self is not kernel)
+    assert "compiling a kernel for this CPU (once" in run("dedup", "photos").stderr
+    assert run("dedup", "photos", "--quiet").stderr == ""
+    assert "compiling" not in run("dedup", "photos", "--delete", "hardlink").stderr
+    assert "compiling a kernel" in run("warmup").stderr
