@@ -10,14 +10,14 @@ import numpy as np
 
 from rvcnn.errors import WeightsError
 from rvcnn.onnx import Session
-from rvcnn.onnx.branches import IF
+from rvcnn.onnx.control import CONTROL
 from rvcnn.onnx.network import OLDEST_OPSET
 from rvcnn.onnx.operators import OPERATORS
 from rvcnn.onnx.read import read
 
 _OWN = ("", "ai.onnx")
 
-SUPPORTED = OPERATORS.keys() | {IF}
+SUPPORTED = OPERATORS.keys() | CONTROL.keys()
 """Operators that rvcnn has, but for what ``rvcnn.onnx.supported`` says."""
 
 NUMBERS = frozenset(

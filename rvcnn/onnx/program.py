@@ -4,14 +4,13 @@ import threading
 
 import numpy as np
 
-from rvcnn.errors import RvcnnError, WeightsError
 from rvcnn.passes import optimise
 from rvcnn.plan import Plan
-from rvcnn.weights.contents import shown
 
+from .control import results
 from .fold import fold
 from .lower import Part, lower
-from .operators import OPERATORS
+from .order import reads
 
 
 class Program:
@@ -57,21 +56,11 @@ class Program:
             if isinstance(step, PlanStep):
                 values.update(step.run(values[step.source]))
             else:
-                values.update(self._results(step, values))
+                made = results(step, values, self._opset)
+                values.update(zip(step.outputs, made, strict=False))
             for name in done:
                 values.pop(name, None)
         return [values[name] for name in self._outputs]
-
-    def _results(self, node, values):
-        inputs = [values[name] if name else None for name in node.inputs]
-        operator = OPERATORS.get(node.kind)
-        if operator is None:
-            raise WeightsError(f"node {shown(node.name)}: an {node.kind} that depends on the image")
-        try:
-            results = operator.run(node.attributes, self._opset, *inputs, outputs=len(node.outputs))
-        except RvcnnError as error:
-            raise type(error)(f"node {shown(node.name)}: {error}") from None
-        return zip(node.outputs, results, strict=False)
 
 
 class PlanStep:
@@ -101,7 +90,7 @@ class PlanStep:
 
 
 def _reads(step):
-    return {step.source} if isinstance(step, Part) else {n for n in step.inputs if n}
+    return {step.source} if isinstance(step, Part) else reads(step)
 
 
 def _last_reads(steps, outputs):

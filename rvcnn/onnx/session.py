@@ -5,7 +5,8 @@ import numpy as np
 from rvcnn.errors import ShapeError, UsageError, WeightsError
 from rvcnn.weights.contents import Refusal, shown
 
-from .branches import IF, operators
+from .branches import operators
+from .control import CONTROL
 from .fold import fold
 from .network import Network
 from .operators import OPERATORS
@@ -121,6 +122,6 @@ def _checked(value, array):
 
 def check_operators(network: Network) -> None:
     """Raise Refusal, naming all, if a network needs operators that rvcnn has not."""
-    unknown = sorted(operators(network) - OPERATORS.keys() - {IF})
+    unknown = sorted(operators(network) - OPERATORS.keys() - CONTROL.keys())
     if unknown:
         raise Refusal(f"operators that rvcnn has not: {', '.join(map(shown, unknown))}")

@@ -6,9 +6,9 @@ LIMITS = {
     "Attention": _HALVES,
     "Dropout": "in training its random numbers are NumPy's default generator's: no others are "
     "specified",
-    "If": "a branch is taken whose condition is known once the inputs' shapes are",
     "Resize": "align_corners with scales places the last value of the result on the last one of "
     "the input, as ONNX Runtime and PyTorch do, also where size times scale is no whole number",
+    "Scan": "that of operator set 8, which counted sequences, is refused",
     "Softmax": _HALVES,
 }
 """Operator to what of its specification, or of the reference's results, rvcnn does not do."""
