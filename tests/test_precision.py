@@ -18,6 +18,7 @@ from rvcnn.quantization import calibrate
 from rvcnn.quantization.quality import compare, top1
 from rvcnn.quantization.sample import read_pixels
 from rvcnn.quantization.trial import vectors
+from rvcnn.weights import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +169,12 @@ def test_what_is_wanted_is_real():
     expanded, vector = plan.run(image)
     assert expanded.dtype == vector.dtype == np.float32
     assert np.allclose(vector, vectors(model, image[None])[0], atol=0.1)
+
+
+@pytest.mark.parametrize("key", ["embedding_dim", "num_classes"])
+def test_a_width_that_no_memory_holds_is_refused_first(tmp_path, key):
+    held = create_model(precision="int8").weights
+    metadata = {**held.metadata, key: "1000000000000000"}
+    save_weights(tmp_path / "w.safetensors", held.tensors, metadata)
+    with pytest.raises(WeightsError, match="does not fit the network: it holds [0-9]+ values, not"):
+        create_model(weights=tmp_path / "w.safetensors", precision="int8")

@@ -7,6 +7,7 @@ graph's. The metadata has ``precision`` "int8" and ``float_maps``, names with co
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -150,6 +151,7 @@ def restore(graph: Graph, weights) -> tuple[Graph, Quantization]:
         If the file does not hold what that network needs.
     """
     quantization, floats = from_tensors(weights.tensors, weights.metadata, weights.source)
+    _check_size(graph, weights)
     blank = {key: np.zeros(shape, np.float32) for key, shape in graph.parameters().items()}
     graph = optimise(graph.bind(blank))
     nodes = []
@@ -166,6 +168,17 @@ def restore(graph: Graph, weights) -> tuple[Graph, Quantization]:
         return quantization.bind(replace(graph, nodes=tuple(nodes))), quantization
     except WeightsError as error:
         raise WeightsError(f"{weights.source} does not fit the network: {error}") from None
+
+
+def _check_size(graph, weights):
+    """Refuse metadata that claims more weights than there are, before memory is taken for them."""
+    shapes = graph.parameters().values()
+    claimed = sum(math.prod(shape) for shape in shapes if len(shape) > 1)
+    held = sum(tensor.size for tensor in weights.tensors.values())
+    if claimed > held:
+        raise WeightsError(
+            f"{weights.source} does not fit the network: it holds {held} values, not {claimed}"
+        )
 
 
 def _check_float(key, value, shape, source):
