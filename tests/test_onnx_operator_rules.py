@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rvcnn.errors import ShapeError, WeightsError
@@ -87,6 +87,74 @@ def test_slice(starts, ends, steps):
     inputs = [np.array(v) for v in (starts, ends, [0, 1], steps)]
     (got,) = OPERATORS["Slice"].run({}, 13, x, *inputs)
     np.testing.assert_array_equal(got, x[np.ix_(*places)])
+
+
+sides = st.fixed_dictionaries(
+    {
+        "n": st.integers(1, 9),
+        "kernel": st.integers(1, 4),
+        "stride": st.integers(1, 3),
+        "dilation": st.integers(1, 2),
+        "begin": st.integers(0, 2),
+        "end": st.integers(0, 2),
+    }
+)
+
+
+def taps_of(side, ceil_mode):
+    """Places of each window's taps along a side, and how far padding reaches."""
+    n, kernel, stride, dilation = (side[k] for k in ("n", "kernel", "stride", "dilation"))
+    room = n + side["begin"] + side["end"] - dilation * (kernel - 1) - 1
+    count = (math.ceil if ceil_mode else math.floor)(room / stride) + 1
+    starts = [i * stride - side["begin"] for i in range(count)]
+    starts = [start for start in starts if start < n or not ceil_mode]
+    return [[start + i * dilation for i in range(kernel)] for start in starts]
+
+
+@given(
+    sides,
+    sides,
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["MaxPool", "AveragePool"]),
+    st.data(),
+)
+def test_pool_window_by_window(rows, columns, ceil_mode, include, op, data):
+    """Maxima and means of the values that each window holds, in float32 and float64."""
+    for side in (rows, columns):
+        assume(max(side["begin"], side["end"]) <= side["dilation"] * (side["kernel"] - 1))
+        assume(taps_of(side, ceil_mode))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    x = np.random.default_rng(0).standard_normal((2, 3, rows["n"], columns["n"])).astype(dtype)
+    attributes = dict(
+        kernel_shape=(rows["kernel"], columns["kernel"]),
+        strides=(rows["stride"], columns["stride"]),
+        dilations=(rows["dilation"], columns["dilation"]),
+        pads=(rows["begin"], columns["begin"], rows["end"], columns["end"]),
+        ceil_mode=int(ceil_mode),
+    )
+    if op == "AveragePool":
+        attributes["count_include_pad"] = int(include)
+    want = []
+    for i in taps_of(rows, ceil_mode):
+        for j in taps_of(columns, ceil_mode):
+            held = x[:, :, [v for v in i if 0 <= v < rows["n"]]]
+            held = held[..., [v for v in j if 0 <= v < columns["n"]]].reshape(2, 3, -1)
+            if op == "MaxPool":
+                want.append(held.max(-1, initial=-np.inf))
+                continue
+            padded = [
+                sum(v < side["n"] + side["end"] for v in taps)
+                for side, taps in ((rows, i), (columns, j))
+            ]
+            count = math.prod(padded) if include else held.shape[-1]
+            assume(count)
+            want.append(held.sum(-1, dtype=np.float64) / count)
+    shape = (2, 3, len(taps_of(rows, ceil_mode)), len(taps_of(columns, ceil_mode)))
+    (got,) = OPERATORS[op].run(attributes, 19, x)
+    assert (got.dtype, got.shape) == (x.dtype, shape)
+    want = np.stack(want, -1).reshape(shape)
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
 
 
 HALVES = [

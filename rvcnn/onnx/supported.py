@@ -4,6 +4,8 @@ _HALVES = "half precision is computed in float32 and rounded once, not at every 
 
 LIMITS = {
     "Attention": _HALVES,
+    "Conv": "where Winograd's algorithm is the faster one, a value that is not finite makes NaN of "
+    "its neighbours' results too",
     "Dropout": "in training its random numbers are NumPy's default generator's: no others are "
     "specified",
     "Resize": "align_corners with scales places the last value of the result on the last one of "
