@@ -12,6 +12,7 @@ from .errors import ImageError, UsageError
 from .images import Decoded, Preprocess, decode
 from .images.sources import max_bytes, open_stream
 from .model import create_model
+from .projection import principal_axes, reduced_weights
 from .quantization import calibrate
 from .threads import available_cpus, ordered_map
 
@@ -44,6 +45,9 @@ class Embedder:
     embedding : str, optional
         The layer that vectors are taken from, as :func:`rvcnn.create_model` names it; by default
         the one that the weights file names.
+    components : int, optional
+        Length of the vectors after :meth:`fit` to images, which are then projected on the
+        principal axes of those images' vectors.
     max_megapixels : float
         Larger images are refused before memory is taken.
 
@@ -72,6 +76,7 @@ class Embedder:
         cache=0,
         calibration=None,
         embedding=None,
+        components=None,
         max_megapixels=200,
     ):
         self.model = model
@@ -82,6 +87,8 @@ class Embedder:
         self.cache = cache
         self.calibration = calibration
         self.embedding = embedding
+        self.components = components
+        self._axes = None
         self.max_megapixels = max_megapixels
         self._reset()
 
@@ -251,7 +258,8 @@ class Embedder:
     def get_params(self, deep=True):
         """The constructor's arguments."""
         names = ("model", "weights", "precision", "workers", "normalize", "cache", "calibration")
-        return {name: getattr(self, name) for name in (*names, "embedding", "max_megapixels")}
+        names += ("embedding", "components", "max_megapixels")
+        return {name: getattr(self, name) for name in names}
 
     def set_params(self, **params):
         """Change some of the constructor's arguments."""
@@ -260,11 +268,22 @@ class Embedder:
             raise UsageError(f"Embedder has no parameter {', '.join(unknown)}")
         for name, value in params.items():
             setattr(self, name, value)
+        self._axes = None
         self._reset()
         return self
 
     def fit(self, X=None, y=None):
-        """Nothing to learn."""
+        """Find the axes of as many ``components``; without any, there is nothing to learn.
+
+        Parameters
+        ----------
+        X : iterable
+            Images, as :meth:`embed` takes them: no fewer than components.
+        """
+        if self.components is not None:
+            whole = Embedder(**{**self.get_params(), "components": None})
+            self._axes = principal_axes(whole.embed(X), self.components)
+            self._reset()
         return self
 
     def transform(self, X):
@@ -272,24 +291,27 @@ class Embedder:
         return self.embed(X)
 
     def fit_transform(self, X, y=None):
-        """As :meth:`embed`."""
-        return self.embed(X)
+        """As :meth:`fit` and :meth:`embed`."""
+        X = X if self.components is None else list(X)
+        return self.fit(X).embed(X)
 
     def __sklearn_is_fitted__(self):
-        return True
+        return self.components is None or self._axes is not None
 
     def __sklearn_tags__(self):
         from sklearn.base import BaseEstimator, TransformerMixin
 
         tags = type("Tags", (TransformerMixin, BaseEstimator), {})().__sklearn_tags__()
-        tags.requires_fit = False
+        tags.requires_fit = self.components is not None
         return tags
 
     def __getstate__(self):
-        return self.get_params()
+        return {**self.get_params(), "_axes": self._axes}
 
     def __setstate__(self, state):
+        axes = state.pop("_axes")
         self.__init__(**state)
+        self._axes = axes
 
 
 class _Network:
@@ -297,14 +319,18 @@ class _Network:
 
     def __init__(self, embedder):
         calibrated = embedder.calibration is not None
+        options = {
+            "num_classes": 0,
+            "normalize": embedder.normalize,
+            "precision": "fp32" if calibrated else embedder.precision,
+        }
         self._model = create_model(
-            embedder.model,
-            weights=embedder.weights,
-            num_classes=0,
-            normalize=embedder.normalize,
-            precision="fp32" if calibrated else embedder.precision,
-            embedding=embedder.embedding,
+            embedder.model, weights=embedder.weights, embedding=embedder.embedding, **options
         )
+        self.embedding = self._model.embedding
+        if embedder.components is not None:
+            weights = _projected(self._model, embedder)
+            self._model = create_model(embedder.model, weights=weights, **options)
         self.preprocess = Preprocess.from_metadata(self._model.weights.metadata)
         if calibrated:
             self._model = self._calibrated(embedder)
@@ -312,7 +338,6 @@ class _Network:
         self.name = self._model.architecture.name
         self.sha256 = self._model.weights.sha256
         self.notes = self._model.weights.notes
-        self.embedding = self._model.embedding
         std = np.asarray(self.preprocess.std)
         line = (1 / (255 * std), -np.asarray(self.preprocess.mean) / std)
         size = (self.preprocess.crop, self.preprocess.crop)
@@ -338,12 +363,23 @@ class _Network:
         return row.reshape(-1)
 
 
+def _projected(model, embedder):
+    """The weights with a layer for the axes that the embedder was fitted to."""
+    if model.precision != "fp32":
+        raise UsageError("components of int8 weights: give float32's, and images as calibration")
+    if embedder._axes is None:
+        raise UsageError(f"components={embedder.components}: fit(images) comes first")
+    return reduced_weights(model.weights, embedder._axes)
+
+
 class _Custom:
     """Somebody else's model: PIL images to vectors, one call at a time."""
 
     def __init__(self, embedder):
         if embedder.embedding is not None:
             raise UsageError(f"{embedder.model!r} has no layers to choose an embedding from")
+        if embedder.components is not None:
+            raise UsageError(f"{embedder.model!r} has no layer for components to be added to")
         self.embedding = None
         self._model = embedder.model
         self._normalize = embedder.normalize

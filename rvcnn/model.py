@@ -76,7 +76,7 @@ def create_model(
     name : str or MobileNetConfig, optional
         One of :func:`list_models`; by default the one the weights file names. A configuration
         decides everything about the network by itself.
-    weights : path-like, optional
+    weights : path-like or Weights, optional
         A safetensors file, a PyTorch checkpoint or a NumPy archive; "random" for untrained
         weights. The embedded model's if neither name nor weights are given.
     num_classes : int, optional
@@ -121,6 +121,8 @@ def create_model(
     untrained = isinstance(weights, str) and weights == "random"
     if untrained:
         file = Weights({}, _untrained(name, num_classes), "random weights", "")
+    elif isinstance(weights, Weights):
+        file = weights
     else:
         file = load_weights(_weights_path(name, weights, precision))
     _check_precision(file, precision)
@@ -153,7 +155,7 @@ def _check_precision(file, precision):
     if held != precision:
         how = {
             "int8": f"make such a file with `rvcnn quantize PATH... --weights {file.source}`",
-            "fp32": "pass precision='int8' (--precision int8)",
+            "fp32": "pass precision='int8' (--precision int8), or what they were made of",
         }
         raise WeightsError(f"{file.source} holds {held} weights, not {precision}: {how[precision]}")
 

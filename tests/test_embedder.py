@@ -399,6 +399,7 @@ DEFAULTS = dict(
     cache=0,
     calibration=None,
     embedding=None,
+    components=None,
     max_megapixels=200,
 )
 

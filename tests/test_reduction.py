@@ -1,6 +1,7 @@
 """Shorter vectors: the best axes, as a layer of the network, written and read again."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from graph_checks import random_tensors
 from rvcnn import Embedder, create_model
 from rvcnn.errors import UsageError
 from rvcnn.models import ARCHITECTURES
-from rvcnn.reduction import principal_axes, reduced_weights
+from rvcnn.projection import principal_axes, reduced_weights
 from rvcnn.weights import save_weights
 
 IMAGES = 24
@@ -112,6 +113,36 @@ def test_what_the_classifier_reads_is_reduced_beside_it(tmp_path):
     logits = create_model(weights=tmp_path / "r.safetensors")
     whole = create_model(weights=tmp_path / "w.safetensors")
     assert logits(x).tobytes() == whole(x).tobytes()
+
+
+def test_an_embedder_is_fitted_to_images_pickled_and_told_from_others(folder):
+    paths = sorted(folder.iterdir())
+    full = Embedder().embed(paths)
+    emb = Embedder(components=6)
+    with pytest.raises(UsageError, match="components=6: fit.images. comes first"):
+        emb.embed(paths)
+    assert not emb.__sklearn_is_fitted__()
+    rows = emb.fit_transform(iter(paths))
+    assert emb.__sklearn_is_fitted__() and emb.dim == 6 and rows.shape == (IMAGES, 6)
+    np.testing.assert_allclose(rows, unit(full @ principal_axes(full, 6).T), atol=1e-4)
+    assert pickle.loads(pickle.dumps(emb)).embed(paths).tobytes() == rows.tobytes()
+    other = Embedder(components=6).fit(paths[:9])
+    digests = {e.describe()["weights_sha256"] for e in (Embedder(), emb, other)}
+    assert len(digests) == 3
+    emb.set_params(components=5)
+    with pytest.raises(UsageError, match="comes first"):
+        emb.embed(paths)
+    assert emb.fit(paths).dim == 5
+    pooled = Embedder(components=4, embedding="features.9 pooled").fit(paths)
+    assert pooled.dim == 4 and pooled.describe()["embedding"] == "features.9 pooled"
+
+
+def test_components_that_cannot_be_had(folder):
+    paths = sorted(folder.iterdir())
+    with pytest.raises(UsageError, match="30 values need at least 30 images"):
+        Embedder(components=30).fit(paths)
+    with pytest.raises(UsageError, match="components of int8 weights"):
+        Embedder(components=3, precision="int8").fit(paths).embed(paths)
 
 
 @pytest.mark.parametrize(
