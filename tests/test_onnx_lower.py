@@ -12,9 +12,20 @@ onnx = pytest.importorskip("onnx", reason="the extra `onnx`")
 pytestmark = pytest.mark.compare
 
 RNG = np.random.default_rng(7)
-IMAGE = ("image", 1, ["n", 3, "h", "w"])
+SHAPE = ["n", 3, "h", "w"]
+IMAGE = ("image", 1, SHAPE)
+CLOSE = 1e-5  # of the largest value
 CONV = node("Conv", "image w", "c", pads=[1, 1, 1, 1])
-NUMBERS = {"zero": 0, "one": 1, "two": 2, "three": 3, "six": 6, "sixth": 1 / 6, "half": 0.5}
+NUMBERS = {
+    "slope": 0.2,
+    "zero": 0,
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "six": 6,
+    "sixth": 1 / 6,
+    "half": 0.5,
+}
 
 
 def randoms(*shape):
@@ -58,21 +69,21 @@ TENSORS = {
 }
 
 
-def lowered(onnxruntime, nodes, outputs=("y",), opset=17, image=(2, 3, 7, 9), close=1e-5):
+def lowered(onnxruntime, nodes, outputs=("y",), opset=17, image=(2, 3, 7, 9), shape=None):
     """What runs for these nodes: operators of the plans' steps, and nodes on arrays.
 
     Fails unless ONNX Runtime computes the same.
     """
     read = {name for n in nodes for name in n.input} - {name for n in nodes for name in n.output}
     tensors = [tensor(name, value) for name, value in TENSORS.items() if name in read]
-    made = model(nodes, tensors, [IMAGE], outputs, [("", opset)])
+    made = model(nodes, tensors, [("image", 1, shape or SHAPE)], outputs, [("", opset)])
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     runtime = onnxruntime.InferenceSession(made, options, providers=["CPUExecutionProvider"])
     x = randoms(*image)
     session = rvcnn.onnx.load(made)
     for got, want in zip(session.run(x), runtime.run(None, {"image": x}), strict=True):
-        assert got.shape == want.shape and relative_error(got, want) <= close
+        assert got.shape == want.shape and relative_error(got, want) <= CLOSE
     program = session.program(x)
     steps = [step for plan in program.plans for step in plan.steps if step.node]
     return [_name(step.node.op) for step in steps], [n.op for n in program.nodes]
@@ -110,6 +121,7 @@ ACTIVATIONS = {
     "silu": [node("Sigmoid", "c", "g"), node("Mul", "c g")],
     "sigmoid": [node("Sigmoid", "c")],
     "leaky_relu": [node("LeakyRelu", "c", alpha=0.3)],
+    "leaky_relu of one slope": [node("PRelu", "c slope")],
 }
 
 
@@ -182,9 +194,10 @@ def test_padding_by_itself_goes_into_the_layer(onnxruntime, kind):
     assert (steps, apart) == (["Conv2d", {"Conv": "Conv2d", "AveragePool": "AvgPool"}[kind]], [])
 
 
-def test_residual_and_concatenation(onnxruntime):
+@pytest.mark.parametrize("kind", ["Add", "Sum"])
+def test_residual_and_concatenation(onnxruntime, kind):
     nodes = [
-        *(CONV, node("Conv", "image w", "d", auto_pad="SAME_UPPER"), node("Add", "c d", "s")),
+        *(CONV, node("Conv", "image w", "d", auto_pad="SAME_UPPER"), node(kind, "c d", "s")),
         *(node("Relu", "s", "r"), node("Concat", "r c", axis=1)),
     ]
     steps, apart = lowered(onnxruntime, nodes)
@@ -245,6 +258,19 @@ HEADS = {
 @pytest.mark.parametrize("name", HEADS)
 def test_flattened_maps_in_products(onnxruntime, name):
     assert lowered(onnxruntime, [CONV, *HEADS[name]]) == (["Conv2d", "Conv2d"], [])
+
+
+def test_a_value_may_be_called_as_the_graphs_input_is(onnxruntime):
+    nodes = [node("Conv", "image w", "input"), node("Relu", "input")]
+    assert lowered(onnxruntime, nodes) == (["Conv2d relu"], [])
+    nodes = [node("Mul", "image two", "input"), node("Conv", "input w")]
+    assert lowered(onnxruntime, nodes) == (["BatchNorm", "Conv2d"], [])
+
+
+def test_an_image_that_comes_with_its_channels_last(onnxruntime):
+    nodes = [node("Transpose", "image", "t", perm=[0, 3, 1, 2]), node("Conv", "t w")]
+    steps = lowered(onnxruntime, nodes, image=(2, 7, 9, 3), shape=["n", "h", "w", 3])
+    assert steps == (["Conv2d"], ["Transpose"])
 
 
 def test_enlargements(onnxruntime):

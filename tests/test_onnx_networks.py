@@ -4,7 +4,6 @@ import io
 import warnings
 
 import pytest
-import torch_classics
 import torch_nets
 from graph_checks import image, random_tensors
 from test_backbones import NETWORKS, SHUFFLED, relative_error, shufflenet
@@ -14,7 +13,8 @@ from rvcnn import ops
 from rvcnn.models import ARCHITECTURES
 from rvcnn.onnx import load
 
-onnx = pytest.importorskip("onnx", reason="the extra `onnx`")
+pytest.importorskip("onnx", reason="the extra `onnx`")
+torch_classics = pytest.importorskip("torch_classics", exc_type=ImportError)
 pytestmark = pytest.mark.compare
 
 CLOSE = 1e-5  # of the largest value: sums of some thousand float32 products in two orders

@@ -3,11 +3,8 @@
 Weights are random. Fully connected layers are narrow, everything else has the papers' sizes.
 """
 
-from contextlib import suppress
-
-with suppress(ImportError):  # whoever uses this asks for the fixture `torch`
-    import torch
-    from torch import nn
+import torch
+from torch import nn
 
 CLASSES = 10
 HIDDEN = 32

@@ -245,6 +245,28 @@ def plus(call):
     return call.bent(lambda curve: curve.plus(number), np.ndim(number) > 0)
 
 
+def total(call):
+    """A sum of two values, as older exporters write it."""
+    if len(call.terms) != 2:
+        raise Apart("a sum of other than two values")
+    return plus(call)
+
+
+def prelu(call):
+    """A slope below zero, if it is one for all channels."""
+    slope = call.constant(1)
+    if slope is None or np.unique(slope).size != 1:
+        raise Apart("a slope for each channel")
+    return replace(call.map(), curve=Curve(name="leaky_relu", slope=float(slope.flat[0])))
+
+
+def swish(call):
+    """``x * sigmoid(x)``."""
+    if call.node.attributes.get("alpha", 1.0) != 1.0:
+        raise Apart("a steeper sigmoid")
+    return replace(call.map(), curve=Curve(name="sigmoid", gate=True))
+
+
 def minus(call):
     """A difference with a constant."""
     if None not in call.terms:
@@ -474,12 +496,15 @@ LAYERS = {
     "MaxPool": max_pool,
     "Mul": times,
     "Neg": neg,
+    "PRelu": prelu,
     "Pad": pad,
     "ReduceMean": mean,
     "Relu": relu,
     "Resize": resize,
     "Sigmoid": _by_name(lambda a: Curve(name="sigmoid")),
     "Sub": minus,
+    "Sum": total,
+    "Swish": swish,
     "Upsample": resize,
     **dict.fromkeys(
         ("Flatten", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),

@@ -8,7 +8,7 @@ import numpy as np
 from rvcnn.graph import Graph
 from rvcnn.ops import Conv2d
 
-from .layers import LAYERS, Call
+from .layers import LAYERS, Call, move
 from .network import Network, Node
 from .order import reads
 from .region import Apart, Region, Term
@@ -68,6 +68,8 @@ class _Lowering:
         if any(self.facts.dtypes[name] != np.float32 for name in node.outputs if name):
             raise Apart("numbers of another type")
         names = [name for name in node.inputs if name not in self.facts.values and name]
+        if layer is move and not self.terms.keys() >= set(names):
+            raise Apart("a part begins with a layer")  # that it may be of (N, H, W, C), turned
         region = self._region(names)
         terms = tuple(self._term(region, n) if n in names else None for n in node.inputs)
         found = layer(Call(node, region, terms, self.facts, self.network.opset))

@@ -104,6 +104,7 @@ class Region:
         Apart
             If the operator does not take such maps.
         """
+        name = f"{name}/" if name == INPUT else name  # an ONNX value may be called so too
         if name in self.shapes:
             raise Apart(f"two layers called {name}")
         try:
