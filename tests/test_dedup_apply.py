@@ -385,3 +385,9 @@ def test_a_kernel_that_is_not_compiled_yet_is_announced(equal, monkeypatch):
     assert run("dedup", "photos", "--quiet").stderr == ""
     assert "compiling" not in run("dedup", "photos", "--delete", "hardlink").stderr
     assert "compiling a kernel" in run("warmup").stderr
+
+
+def test_a_threshold_must_be_given_for_another_model(folder):
+    with pytest.raises(UsageError, match="give --min-similarity X, or --fpr P"):
+        duplicates_below([open_place(folder)])
+    assert duplicates_below([open_place(folder)], threshold=0.9)

@@ -8,6 +8,7 @@ from rvcnn.errors import UsageError
 from rvcnn.index.manifest import WEIGHTS_FILE
 from rvcnn.place import Place
 
+DEFAULT_MODEL = "mobilenetv3_small"
 DEFAULT_THRESHOLD = 0.85
 """Of the embedded model. By ``benchmarks/dedup.py``, over 500 photographs and 12 edits of each, no
 two versions of different photographs have a cosine of more than 0.77."""
@@ -21,11 +22,13 @@ def default_threshold(place: Place) -> float:
     UsageError
         The vectors are of a model that rvcnn knows nothing of.
     """
-    if WEIGHTS_FILE in place.index.description:
+    described = place.index.description
+    ours = described.get("model") == DEFAULT_MODEL and described.get("normalize")
+    if not ours or any(key in described for key in (WEIGHTS_FILE, "embedding")):
         raise UsageError(
-            f"the index of {place.index.path} was made with weights of your own, and which cosine "
-            "means the same picture depends on them: give --min-similarity X, or --fpr P to "
-            "calibrate"
+            f"the index of {place.index.path} was not made by the embedded model as it is, and "
+            "which cosine means the same picture depends on the model: give --min-similarity X, "
+            "or --fpr P to calibrate"
         )
     return DEFAULT_THRESHOLD
 
