@@ -93,37 +93,24 @@ def _search(
 
 def _say_what_is_unknown(places, where) -> None:
     """A name that is misspelt is no error, as images may yet get such metadata."""
-    for key in set.intersection(*(set(place.unknown(where)) for place in places)):
+    for key in sorted(set.intersection(*(set(place.unknown(where)) for place in places))):
         note(f"no image has the metadata {key}")
 
 
 def _vector(places, queries, query, make):
     """The vector of all that is searched for."""
-    import numpy as np
-
     from rvcnn.crop import Crop
-    from rvcnn.queries import check_vector, combine, embed_files
+    from rvcnn.queries import query_vector
     from rvcnn.vector_files import read_vector
 
     crop = None if query["crop"] is None else Crop.parse(query["crop"])
     if crop is not None and len(queries) != 1:
         raise click.UsageError("--crop is of one QUERY image")
-    index = places[0].index
-    rows = np.empty((0, index.dim), np.float32)
-    if query["vector"] is not None:
-        file = query["vector"]
+    given, file = None, query["vector"]
+    if file is not None:
         source = click.get_binary_stream("stdin") if str(file) == "-" else file
         given = read_vector(source, query["row"])
-        check_vector(given, index.dim, str(file))
-        rows = given[None]
-    away = None
-    if queries or query["away"]:
-        embedder = make()
-        if queries:
-            rows = np.concatenate([embed_files(embedder, queries, crop), rows])
-        if query["away"]:
-            away = embed_files(embedder, query["away"])
-    return combine(rows, away, unit=index.metric == "cosine")
+    return query_vector(places[0].index, make, queries, query["away"], given, crop)
 
 
 def _embedder(places, engine, quiet):

@@ -1,6 +1,6 @@
 """What a search looks for: a vector made of images, of parts of them, and of vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from rvcnn.crop import Crop
 from rvcnn.errors import ImageError, ShapeError, UsageError
+from rvcnn.index import Index
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
@@ -46,6 +47,52 @@ def _embed_part(embedder: "Embedder", path: Path, crop: Crop) -> np.ndarray:
         raise ImageError(f"{path}: {error}") from error
 
 
+def query_vector(
+    index: Index,
+    make_embedder: Callable[[], "Embedder"],
+    images: Sequence[Path] = (),
+    away: Sequence[Path] = (),
+    given: np.ndarray | None = None,
+    crop: Crop | None = None,
+) -> np.ndarray:
+    """Return the (D,) vector that means all images and the given vector, and none of `away`.
+
+    Parameters
+    ----------
+    index
+        Where it is going to be searched for.
+    make_embedder
+        Called if there is any image.
+    images, away
+        Files that are searched for, and to be kept away from.
+    given
+        (D,): searched for, too.
+    crop
+        The part of each of `images` that is meant.
+
+    Raises
+    ------
+    ImageError
+        A file that cannot be read.
+    ShapeError, UsageError
+        A vector that is not one of the index's; nothing that is left to search for.
+    """
+    embedder = make_embedder() if images or away else None
+    rows = [embed_files(embedder, images, crop)] if images else []
+    if given is not None:
+        _check_vector(given, index.dim)
+        rows.append(given[None])
+    others = embed_files(embedder, away) if away else None
+    return combine(np.concatenate(rows), others, unit=index.metric == "cosine")
+
+
+def _check_vector(vector: np.ndarray, dim: int) -> None:
+    if len(vector) != dim:
+        raise ShapeError(f"a vector of {len(vector)} numbers: the index's vectors have {dim}")
+    if not np.isfinite(vector).all():
+        raise UsageError("a vector with numbers that are not finite")
+
+
 def combine(towards: np.ndarray, away: np.ndarray | None = None, unit: bool = True) -> np.ndarray:
     """Return the (D,) vector that means all rows of `towards` and none of `away`.
 
@@ -69,11 +116,3 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     if not lengths.all():
         raise UsageError("a vector of zeros has no direction to search in")
     return rows / lengths
-
-
-def check_vector(vector: np.ndarray, dim: int, name: str) -> None:
-    """Raise an error unless a vector (D,) is one of `dim` finite numbers."""
-    if len(vector) != dim:
-        raise ShapeError(f"{name} has {len(vector)} numbers, the index's vectors have {dim}")
-    if not np.isfinite(vector).all():
-        raise UsageError(f"{name} has numbers that are not finite")

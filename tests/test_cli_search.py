@@ -139,7 +139,7 @@ def test_a_vector_from_the_standard_input(photos):
     assert (found.returncode, found.stdout) == (0, b"1.000\tphotos/a.png\n")
     found = run_child(*args, input=b"[1, 2]")
     assert found.returncode == 1
-    assert found.stderr == b"rvcnn: - has 2 numbers, the index's vectors have 512\n"
+    assert found.stderr == b"rvcnn: a vector of 2 numbers: the index's vectors have 512\n"
 
 
 def test_a_vector_and_images_together(photos):

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -167,6 +169,35 @@ def test_a_filter_is_evaluated_once_a_commit(tmp_path, monkeypatch):
         index.search([1, 0], where=f"n = {n}")
     with index.snapshot() as now:
         assert len(now._loaded.choices._kept) <= 8
+
+
+def test_readers_see_all_of_a_commit_of_tags_or_nothing(tmp_path):
+    index = Index.create(tmp_path, 2)
+    ids = [f"{n:02d}" for n in range(20)]
+    index.add(np.ones((20, 2)), ids, [{"n": 0}] * 20)
+    done = threading.Event()
+
+    def read():
+        seen = set()
+        with Index.open(tmp_path) as mine:
+            while not done.is_set():
+                for n in range(12):
+                    found = mine.search([1, 1], k=20, where=f"n = {n}").ids[0]
+                    assert found in ([], ids)
+                    seen |= {n} if found else set()
+        return seen
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            for n in range(1, 12):
+                with index.writer() as writer:
+                    for identity in ids:
+                        writer.tag(identity, {"n": n})
+        finally:
+            done.set()
+        assert all(len(reader.result()) > 1 for reader in readers)
+    assert index.verify() == []
 
 
 def test_true_and_1_are_two_filters(tmp_path):

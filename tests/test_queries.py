@@ -10,7 +10,8 @@ from cli_checks import picture
 import rvcnn
 from rvcnn.crop import Crop
 from rvcnn.errors import ImageError, ShapeError, UsageError
-from rvcnn.queries import check_vector, combine, embed_files
+from rvcnn.index import Index
+from rvcnn.queries import combine, embed_files, query_vector
 from rvcnn.vector_files import read_vector
 
 # --- crops ----------------------------------------------------------------------------------------
@@ -146,12 +147,14 @@ def test_no_file_of_vectors(tmp_path):
             read_vector(path)
 
 
-def test_a_vector_must_fit():
-    check_vector(np.ones(4), 4, "v")
-    with pytest.raises(ShapeError, match="v has 4 numbers, the index's vectors have 5"):
-        check_vector(np.ones(4), 5, "v")
+def test_a_vector_must_fit(tmp_path):
+    index = Index.create(tmp_path, 4)
+    found = query_vector(index, None, given=np.float32([0, 0, 3, 4]))
+    np.testing.assert_allclose(found, [0, 0, 0.6, 0.8], rtol=1e-6)
+    with pytest.raises(ShapeError, match="a vector of 5 numbers: the index's vectors have 4"):
+        query_vector(index, None, given=np.ones(5))
     with pytest.raises(UsageError, match="not finite"):
-        check_vector(np.array([1, np.inf]), 2, "v")
+        query_vector(index, None, given=np.array([1, 2, 3, np.inf]))
 
 
 # --- several --------------------------------------------------------------------------------------
