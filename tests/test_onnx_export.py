@@ -9,7 +9,7 @@ from PIL import Image
 
 import rvcnn
 from rvcnn import ops
-from rvcnn.errors import ShapeError, UsageError
+from rvcnn.errors import ShapeError, UsageError, WeightsError
 from rvcnn.images import Preprocess, decode
 from rvcnn.model import create_model
 from rvcnn.models import ARCHITECTURES
@@ -304,7 +304,8 @@ def test_a_file_is_the_same_each_time_fixed_where_asked_and_passes_the_checker(t
 def test_what_cannot_be_written_is_said_and_leaves_no_file(tmp_path):
     file, model = tmp_path / "m.onnx", create_model()
     int8 = create_model(precision="int8")
-    lanczos = create_model()
+    lanczos, unclear = create_model(), create_model()
+    unclear.weights.metadata["crop"] = "all"
     lanczos.weights.metadata["interpolation"] = "lanczos"
     for error, message, network, options in (
         (UsageError, "written in fp32", int8, {}),
@@ -317,6 +318,7 @@ def test_what_cannot_be_written_is_said_and_leaves_no_file(tmp_path):
             lanczos,
             {"preprocess": "resize"},
         ),
+        (WeightsError, "'crop' is 'all', not a number", unclear, {}),
         (ShapeError, "takes images of 32 to", model, {"size": 8}),
     ):
         with pytest.raises(error, match=message):

@@ -90,7 +90,7 @@ def test_a_reduced_network_is_reduced_again_and_quantised(folder, tmp_path):
     paths = sorted(folder.iterdir())
     full, short = (Embedder(weights=file).embed(paths) for file in (first, second))
     np.testing.assert_allclose(short, unit(full @ principal_axes(full, 4).T), atol=1e-4)
-    run_ok("quantize", folder, "--weights", second, "-o", int8)
+    run_ok("quantize", folder, "--weights", second, "-o", int8, "--images", "4")
     held = Embedder(weights=int8, precision="int8").embed(paths)
     assert held.shape == (IMAGES, 4) and (held * short).sum(axis=1).min() > 0.9
 

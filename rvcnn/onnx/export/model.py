@@ -105,7 +105,8 @@ def _told(model, keys, side):
     stated = model.weights.metadata
     told = {key: stated[key] for key in keys if key in stated}
     if {"resize", "crop"} <= told.keys():
-        resize = int(told["resize"]) * side // int(told["crop"])
+        resize, crop = (model.weights.number(key) for key in ("resize", "crop"))
+        resize = resize * side // max(crop, 1)
         told |= {"resize": str(resize), "crop": str(side)}
     return told if model.is_classifier else told | {"embedding": LAST}
 
@@ -119,7 +120,8 @@ def _side(model, size, any_size, resized):
         raise UsageError(f"{model.weights.source} takes images of {kind.input_size} pixels only")
     if resized and size not in (None, resized.crop):
         raise UsageError(f"images are cropped to {resized.crop} pixels, not to {size}")
-    side = size or int(model.weights.metadata.get("crop", kind.input_size))
+    stated = "crop" in model.weights.metadata
+    side = size or (model.weights.number("crop") if stated else kind.input_size)
     if not kind.smallest_input <= side <= kind.largest_input:
         limits = f"{kind.smallest_input} to {kind.largest_input}"
         raise ShapeError(f"{kind.name} takes images of {limits} pixels, not {side}")
