@@ -20,7 +20,7 @@ def leaky_relu(x, *, alpha=0.01):
 
 def prelu(x, slope):
     """``x``, negative values times a slope that broadcasts to `x`."""
-    return np.where(x < 0, x * slope, x).astype(x.dtype)
+    return np.where(x < 0, x * slope, x).astype(x.dtype, copy=False)
 
 
 def sigmoid(x):
@@ -95,7 +95,7 @@ def thresholded_relu(x, *, alpha=1.0):
 def shrink(x, *, bias=0.0, lambd=0.5):
     """Values within `lambd` of 0 become 0, others come nearer to it by `bias`."""
     moved = np.where(x > lambd, x - bias, np.where(x < -lambd, x + bias, 0))
-    return moved.astype(x.dtype)
+    return moved.astype(x.dtype, copy=False)
 
 
 def _along(function):

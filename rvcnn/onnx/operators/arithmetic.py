@@ -35,7 +35,7 @@ def divide(a, b):
     if a.dtype.kind == "u":
         return a // b
     quotient = a // b
-    return quotient + ((quotient < 0) & (quotient * b != a)).astype(a.dtype)
+    return quotient + ((quotient < 0) & (quotient * b != a)).astype(a.dtype, copy=False)
 
 
 def modulo(a, b, *, fmod=0):
@@ -48,10 +48,10 @@ def power(base, exponent):
     """``base ** exponent`` in the type of the base."""
     check_size(np.broadcast_shapes(base.shape, exponent.shape), base.dtype)
     if base.dtype.kind in "iu" and exponent.dtype.kind in "iu":
-        exponent = exponent.astype(base.dtype)
+        exponent = exponent.astype(base.dtype, copy=False)
         if exponent.dtype.kind == "i" and (exponent < 0).any():
             exponent = exponent.astype(np.float64)
-    return np.power(base, exponent).astype(base.dtype)
+    return np.power(base, exponent).astype(base.dtype, copy=False)
 
 
 def reciprocal(x):
@@ -77,9 +77,9 @@ def mean(*arrays):
 def clip(x, low=None, high=None):
     """Values below `low` become it, then those above `high`."""
     if low is not None:
-        x = np.maximum(x, low.astype(x.dtype))
+        x = np.maximum(x, low.astype(x.dtype, copy=False))
     if high is not None:
-        x = np.minimum(x, high.astype(x.dtype))
+        x = np.minimum(x, high.astype(x.dtype, copy=False))
     return x
 
 
@@ -97,7 +97,7 @@ def _erf_lines():
 def erf(x):
     """Gauss's error function: math.erf in float64, short lines along it for float32."""
     if x.dtype != np.float32:
-        return np.frompyfunc(math.erf, 1, 1)(x).astype(x.dtype)
+        return np.frompyfunc(math.erf, 1, 1)(x).astype(x.dtype, copy=False)
     start, rise = _erf_lines()
     at = np.fmin(np.abs(x) * np.float32(_ERF_STEPS), np.float32(_ERF_END * _ERF_STEPS))
     line = at.astype(np.int32)

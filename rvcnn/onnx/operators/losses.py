@@ -21,9 +21,9 @@ def negative_log_likelihood_loss(x, target, weight=None, *, ignore_index=None, r
     if right.size and not 0 <= right.min() <= right.max() < x.shape[1]:
         raise ShapeError(f"a class outside of 0 to {x.shape[1] - 1}")
     weight = np.ones(x.shape[1], x.dtype) if weight is None else weight
-    weights = np.where(kept, weight[right], 0).astype(x.dtype)
+    weights = np.where(kept, weight[right], 0).astype(x.dtype, copy=False)
     loss = -np.take_along_axis(x, np.expand_dims(right, 1), 1)[:, 0] * weights
-    return choose(_REDUCE, reduction, "reduction")(loss, weights).astype(x.dtype)
+    return choose(_REDUCE, reduction, "reduction")(loss, weights).astype(x.dtype, copy=False)
 
 
 def softmax_cross_entropy_loss(

@@ -41,7 +41,7 @@ def batch_normalization(
         )
         mean, variance = now
     factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
-    line = (v.astype(x.dtype) for v in (factor, shift - mean * factor))
+    line = (v.astype(x.dtype, copy=False) for v in (factor, shift - mean * factor))
     factor, shift = (_channels(v, x) if x.ndim > 1 else v for v in line)
     return (x * factor + shift, *results)[: max(outputs, 1)]
 
@@ -100,7 +100,7 @@ def lrn(x, *, size, alpha=1e-4, beta=0.75, bias=1.0):
     first = np.maximum(at - (size - 1) // 2, 0)
     last = np.minimum(at + math.ceil((size - 1) / 2) + 1, channels)
     sums = squares[:, last] - squares[:, first]
-    return (x / (bias + alpha / size * sums) ** beta).astype(x.dtype)
+    return (x / (bias + alpha / size * sums) ** beta).astype(x.dtype, copy=False)
 
 
 def lp_normalization(x, *, axis=-1, p=2):

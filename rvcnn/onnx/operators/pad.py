@@ -28,7 +28,7 @@ def pad(x, pads, value=None, axes=None, *, mode="constant"):
     if mode != "constant":
         return np.pad(x[cut], sides, mode)
     value = np.zeros((), x.dtype) if value is None or not value.size else value.reshape(())
-    return np.pad(x[cut], sides, constant_values=value.astype(x.dtype))
+    return np.pad(x[cut], sides, constant_values=value.astype(x.dtype, copy=False))
 
 
 def center_crop_pad(x, shape, *, axes=None):

@@ -132,7 +132,7 @@ def lp_pool(
         ceil_mode=ceil_mode,
     )
     taps = tuple(range(-len(w.kernel), 0))
-    return (w.views(np.abs(x) ** p, 0).sum(taps) ** (1 / p)).astype(x.dtype)
+    return (w.views(np.abs(x) ** p, 0).sum(taps) ** (1 / p)).astype(x.dtype, copy=False)
 
 
 def max_unpool(x, places, size=None, *, kernel_shape, strides=None, pads=None):
@@ -179,7 +179,7 @@ def global_max_pool(x):
 
 def global_lp_pool(x, *, p=2):
     """``(sum of |x| ** p) ** (1 / p)`` of each channel."""
-    return ((np.abs(x) ** p).sum(_spatial(x), keepdims=True) ** (1 / p)).astype(x.dtype)
+    return ((np.abs(x) ** p).sum(_spatial(x), keepdims=True) ** (1 / p)).astype(x.dtype, copy=False)
 
 
 OPERATORS = operators(

@@ -35,10 +35,10 @@ def gemm(a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0):  # noqa: N80
         raise ShapeError(f"matrices {a.shape} and {b.shape} do not fit")
     out = product(a, b)
     if alpha != 1:
-        out = (out * alpha).astype(a.dtype)
+        out = (out * alpha).astype(a.dtype, copy=False)
     if c is None or not beta:
         return out
-    return (out + (c if beta == 1 else c * beta)).astype(a.dtype)
+    return (out + (c if beta == 1 else c * beta)).astype(a.dtype, copy=False)
 
 
 def einsum(*arrays, equation):
@@ -68,7 +68,7 @@ def _labelled(term, shape):
 
 def det(x):
     """Determinants of square matrices."""
-    return np.linalg.det(x).astype(x.dtype)
+    return np.linalg.det(x).astype(x.dtype, copy=False)
 
 
 OPERATORS = operators({"Det": det, "Einsum": einsum, "Gemm": gemm, "MatMul": matmul}, widen=True)

@@ -41,7 +41,7 @@ def _curves(names, alphas, betas, defaults, directions):
             values.pop(0) if values else default
             for values, default in zip((alphas, betas), parameters, strict=False)
         ]
-        found.append(lambda x, f=function, p=tuple(given): f(x, *p).astype(x.dtype))
+        found.append(lambda x, f=function, p=tuple(given): f(x, *p).astype(x.dtype, copy=False))
     if len(found) != len(defaults) * directions:
         raise ShapeError(f"{len(found)} activations, expected {len(defaults) * directions}")
     return [found[i * len(defaults) : (i + 1) * len(defaults)] for i in range(directions)]

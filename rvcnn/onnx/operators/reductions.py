@@ -14,7 +14,7 @@ def _reduce(function):
         if axes is None or not axes.size:
             axes = () if noop_with_empty_axes else range(x.ndim)
         axes = axes_of(np.ravel(axes), x.ndim)
-        return np.asarray(function(x, axes, bool(keepdims))).astype(x.dtype)
+        return np.asarray(function(x, axes, bool(keepdims))).astype(x.dtype, copy=False)
 
     return reduced
 

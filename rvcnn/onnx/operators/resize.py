@@ -104,10 +104,12 @@ def _along(x, axis, places, weights):
     """Weighted sums of the values at places along an axis."""
     kind = np.float32 if x.dtype == np.float32 else np.float64
     shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-    return sum(
-        np.take(x, at, axis).astype(kind, copy=False) * weight.astype(kind).reshape(shape)
-        for at, weight in zip(places, weights, strict=True)
-    )
+    total = None
+    for at, weight in zip(places, weights, strict=True):
+        part = np.take(x, at, axis).astype(kind, copy=False)
+        part *= weight.astype(kind).reshape(shape)
+        total = part if total is None else np.add(total, part, out=total)
+    return total
 
 
 def _sides(x, axes, roi, scales, sizes, policy):
@@ -183,7 +185,7 @@ def resize(
     for axis, outside in beyond:
         shape = [-1 if i == axis else 1 for i in range(x.ndim)]
         out = np.where(outside.reshape(shape), np.asarray(extrapolation_value, out.dtype), out)
-    return out.astype(x.dtype)
+    return out.astype(x.dtype, copy=False)
 
 
 def upsample(x, scales, *, mode="nearest"):

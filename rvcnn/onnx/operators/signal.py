@@ -30,7 +30,7 @@ def dft(x, length=None, axis=None, *, inverse=0, onesided=0, opset=20):
     check_size([2 * count if i == place else m for i, m in enumerate(x.shape)], np.complex128)
     signal = _complex(x)
     if onesided and inverse:
-        return np.fft.irfft(signal, n, place)[..., None].astype(x.dtype)
+        return np.fft.irfft(signal, n, place)[..., None].astype(x.dtype, copy=False)
     if onesided:
         return _parts(np.fft.rfft(signal.real, n, place), x.dtype)
     return _parts((np.fft.ifft if inverse else np.fft.fft)(signal, n, place), x.dtype)
