@@ -1,27 +1,30 @@
 """`rvcnn dedup`."""
 
-import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import note
+from rvcnn.cli.duplicates import (
+    calibration_line,
+    summary,
+    tell_left,
+    told,
+    write_actions,
+    write_groups,
+)
 from rvcnn.cli.engine import compile_pairs, make_embedder
-from rvcnn.cli.output import write, write_json
-from rvcnn.cli.progress import Progress
-from rvcnn.paths import path_fields, relative
+from rvcnn.cli.progress import BLOCKS, Progress
+from rvcnn.paths import relative
 
 if TYPE_CHECKING:
-    from rvcnn.dedup.calibrate import Calibration
     from rvcnn.dedup.groups import Group
-    from rvcnn.dedup.pictures import Picture
-    from rvcnn.dedup.plan import Action, Plan, Refusal
+    from rvcnn.dedup.plan import Plan, Refusal
 
 SKIPPED = 3
-MOST_NAMED = 5
 
 
 @click.command("dedup", cls=Command, example="rvcnn dedup photos --reference originals")
@@ -95,6 +98,10 @@ def command(
         raise click.UsageError("--yes answers the question of --apply, which is not given")
     if rate is not None and min_similarity is not None:
         raise click.UsageError("--fpr finds what --min-similarity would say: give one of them")
+    if how == "hardlink" and (invariant or (rate, min_similarity) != (None, None)):
+        raise click.UsageError(
+            "--delete hardlink is for files of equal bytes: no --min-similarity, --fpr, --invariant"
+        )
     places, kept = open_places(dirs), open_places(references) if references else []
     groups = _groups(places, kept, how, min_similarity, rate, invariant, engine, quiet)
     if not quiet:
@@ -121,16 +128,18 @@ def _groups(places, kept, how, threshold, rate, invariant, engine, quiet) -> lis
     if how == "hardlink":
         return duplicates_below(places, kept, 1.0, same_bytes)
     compile_pairs(quiet)
+    workers = engine["workers"]
     if rate is None and not invariant:
-        return duplicates_below(places, kept, threshold, upright)
+        with Progress(quiet, BLOCKS) as progress:
+            finder = partial(upright, workers=workers, progress=progress.reach)
+            return duplicates_below(places, kept, threshold, finder)
     embedder = make_embedder(**engine, quiet=quiet, folders=[place.folder for place in places])
     for place in (*places, *kept):
         place.check_made_by(embedder)
-    workers = engine["workers"]
     if rate is not None:
         threshold = _calibrated(places, embedder, rate, invariant, workers, quiet)
     if not invariant:
-        return duplicates_below(places, kept, threshold, upright)
+        return duplicates_below(places, kept, threshold, partial(upright, workers=workers))
     from rvcnn.dedup.orientations import Invariant
 
     with Progress(quiet) as progress:
@@ -160,16 +169,6 @@ def _calibrated(places, embedder, rate, invariant, workers, quiet) -> float:
     return found.threshold
 
 
-def calibration_line(found: "Calibration") -> str:
-    """Say which threshold was found and how well that rate is known."""
-    line = (
-        f"--min-similarity {found.threshold:.3f}: {found.rate:.1e} of pairs of different pictures"
-    )
-    if not found.extrapolated:
-        return f"{line}, counted on {found.pairs:,} pairs"
-    return f"{line}, extrapolated: {found.pairs:,} pairs show rates from {found.least_rate:.1e} up"
-
-
 def _apply(plan: "Plan", yes: bool, wait: float, as_json: bool, quiet: bool) -> list["Refusal"]:
     """Ask, unless told not to; carry out a plan; what was left as it is."""
     from rvcnn.dedup.apply import apply
@@ -192,94 +191,3 @@ def _apply(plan: "Plan", yes: bool, wait: float, as_json: bool, quiet: bool) -> 
     if not quiet:
         note(told(applied.done))
     return applied.refused
-
-
-def tell_left(left: Sequence["Refusal"]) -> None:
-    """Say what is left as it is, and why; of many with one reason, only how many."""
-    reasons: dict[str, list[Picture]] = {}
-    for picture, reason in left:
-        reasons.setdefault(reason, []).append(picture)
-    for reason, pictures in reasons.items():
-        for picture in pictures if len(pictures) <= MOST_NAMED else ():
-            note(f"leaving {relative(picture.path)}: {reason}")
-        if len(pictures) > MOST_NAMED:
-            note(f"leaving {len(pictures)} files: {reason}")
-
-
-def told(actions: Sequence["Action"], when: str = "") -> str:
-    """Say what is done with how many files."""
-    what = {"trash": "moved to the trash", "hardlink": "replaced by hard links"}
-    size = size_of(sum(action.picture.item.size or 0 for action in actions))
-    how = what[actions[0].how] if actions else "touched"
-    return f"{len(actions)} files of {size} {when}{how}"
-
-
-def write_actions(actions: Sequence["Action"], as_json: bool) -> None:
-    """Write actions to stdout, one a line."""
-    if as_json:
-        write_json(
-            *(
-                {
-                    "action": how,
-                    **json_picture(picture),
-                    "keep": path_fields(relative(keeper.path)),
-                }
-                for how, picture, keeper in actions
-            )
-        )
-        return
-    write(b"\t".join([how.encode(), _name(a), _name(b)]) for how, a, b in actions)
-
-
-def write_groups(groups: Sequence["Group"], as_json: bool) -> None:
-    """Write groups to stdout: an empty line between them, or an object each."""
-    if as_json:
-        write_json(*map(_json_group, groups))
-        return
-    lines: list[bytes] = []
-    for group in groups:
-        lines += [b""] if lines else []
-        lines.append(b"keep\t" + _name(group.keeper))
-        for picture, score, same in group.duplicates:
-            lines.append((b"same" if same else b"%.3f" % score) + b"\t" + _name(picture))
-    write(lines)
-
-
-def summary(groups: Sequence["Group"]) -> str:
-    """Say how many duplicates there are, and of how many bytes."""
-    files = [duplicate.picture.item.size or 0 for g in groups for duplicate in g.duplicates]
-    return f"{len(groups)} groups, {len(files)} duplicates of {size_of(sum(files))}"
-
-
-def size_of(count: int) -> str:
-    """Return a number of bytes as people read it."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} bytes"
-
-
-def _name(picture: "Picture") -> bytes:
-    return os.fsencode(relative(picture.path))
-
-
-def _json_group(group: "Group") -> dict[str, Any]:
-    return {
-        "keep": json_picture(group.keeper),
-        "duplicates": [
-            {**json_picture(picture), "score": score, "same": same}
-            for picture, score, same in group.duplicates
-        ],
-    }
-
-
-def json_picture(picture: "Picture") -> dict[str, Any]:
-    """Return what JSON says of a picture."""
-    item = picture.item
-    return {
-        **path_fields(relative(picture.path)),
-        "width": item.width,
-        "height": item.height,
-        "size": item.size,
-        "reference": picture.reference,
-    }

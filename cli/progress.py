@@ -18,6 +18,10 @@ BYTES = {
     "unit_scale": True,
     "bar_format": "{n_fmt}/{total_fmt} |{bar}| {rate_fmt}, {remaining} left",
 }
+BLOCKS = {
+    "unit": "",
+    "bar_format": "{n_fmt}/{total_fmt} blocks of pairs |{bar}| {rate_fmt}, {remaining} left",
+}
 
 
 class Progress:

@@ -357,6 +357,8 @@ def test_what_cannot_be_meant(equal, tmp_path):
     assert run("dedup", "photos", "--apply").exit_code == 2
     assert run("dedup", "photos", "--delete", "trash", "--yes").exit_code == 2
     assert run("dedup", "nowhere").exit_code == 2
+    for more in (["--invariant"], ["--fpr", "0.1"], ["--min-similarity", "0"]):
+        assert run("dedup", "photos", "--delete", "hardlink", *more).exit_code == 2
     (tmp_path / "empty").mkdir()
     assert run("dedup", "empty").exit_code == 4
     run_ok("embed", "empty")

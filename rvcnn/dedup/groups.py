@@ -6,7 +6,7 @@ that each resemble only the next does not become one group, and what would be de
 been compared with what would be kept. The result depends on nothing but the pictures.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,16 +41,22 @@ def by_content(pictures: Sequence[Picture]) -> list[list[int]]:
 
 
 def upright(
-    pictures: Sequence[Picture], vectors: Vectors, references: int, threshold: float
+    pictures: Sequence[Picture],
+    vectors: Vectors,
+    references: int,
+    threshold: float,
+    workers: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pairs:
     """Find the pairs among pictures as they are; the first so many are `references`, if any.
 
-    With references, only pairs of one with another picture.
+    With references, only pairs of one with another picture. `workers` and `progress` are those of
+    `rvcnn.dedup.pairs.pairs_within`.
     """
     if not references:
-        return pairs_within(vectors, threshold)
+        return pairs_within(vectors, threshold, workers, progress)
     others = vectors.part(slice(references, None))
-    pairs = pairs_between(vectors.part(slice(references)), others, threshold)
+    pairs = pairs_between(vectors.part(slice(references)), others, threshold, workers, progress)
     return pairs._replace(second=pairs.second + references)
 
 

@@ -73,7 +73,7 @@ class Invariant:
         self, pictures: Sequence[Picture], vectors: Vectors, references: int, threshold: float
     ) -> Pairs:
         """Find the pairs among pictures; the first so many are `references`, if any."""
-        found = [upright(pictures, vectors, references, threshold)]
+        found = [upright(pictures, vectors, references, threshold, self._workers)]
         for start in range(references, len(pictures), _BLOCK):
             stop = min(start + _BLOCK, len(pictures))
             numbers, rows = self._turned(pictures, range(start, stop), references)
