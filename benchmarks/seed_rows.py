@@ -23,6 +23,7 @@ from rvcnn.kernels import (
     winograd,
 )
 from rvcnn.kernels._memory import aligned
+from rvcnn.kernels.activation import applied
 from rvcnn.kernels.requantise import Store
 from rvcnn.kernels.resize import coefficients, resize
 
@@ -120,7 +121,7 @@ def by_winograd(rng, side: int, inputs: int, outputs: int) -> Row:
                 Map.of(padded)._replace(height=side, width=side),
                 WinogradFilterCache(weights, tile),
                 bias,
-                "identity",
+                applied("identity"),
                 None,
                 At(aligned(np.empty(size, np.float32))),
             )

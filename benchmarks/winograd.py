@@ -30,6 +30,7 @@ from rvcnn.kernels import (
     target,
     winograd,
 )
+from rvcnn.kernels.activation import applied
 from rvcnn.peak import timed
 
 WINDOW = Window((3, 3), padding=((1, 1), (1, 1)))
@@ -84,7 +85,7 @@ def programs(layer: Layer) -> dict[str, Program]:
             filters = WinogradFilterCache(weights, tile)
             scratch = np.empty(winograd.scratch_size(*out.shape[:2], *layer[1:], tile), np.float32)
             calls = winograd.convolution(
-                Map.of(out), first, filters, bias, "relu", None, At(scratch)
+                Map.of(out), first, filters, bias, applied("relu"), None, At(scratch)
             )
         made[name] = Program(calls)
         made[name].run()

@@ -9,7 +9,7 @@ from ._divide import cut, divide, rows_axis
 from ._jit import FAMILIES
 from ._program import BARRIER, At, Call, Map, Program, run
 from ._target import assembly, cache_dir, dot, lanes, target, user_cache
-from .activation import FUSED
+from .activation import ACTIVATIONS
 from .conv import Window
 from .functional import (
     activation,
@@ -45,7 +45,7 @@ from .winograd_filters import WinogradFilterCache
 __all__ = [
     "BARRIER",
     "FAMILIES",
-    "FUSED",
+    "ACTIVATIONS",
     "FUSED_U8",
     "At",
     "Call",

@@ -3,7 +3,7 @@
 import numba
 
 from ._flags import FLAGS
-from ._simd import at_least, at_most, fma, power_of_minus, where_negative
+from ._simd import at_least, at_most, fma, power_of_minus
 
 inline = numba.njit(forceinline=True, **FLAGS)
 
@@ -12,12 +12,6 @@ inline = numba.njit(forceinline=True, **FLAGS)
 def clip_curve(x, curve):
     """``clip(scale * x + shift, low, high)``; NaN stays NaN."""
     return at_most(at_least(fma(x, curve[0], curve[1]), curve[2]), curve[3])
-
-
-@inline
-def leaky_relu(x, slope):
-    """``x`` where not negative, ``slope * x`` elsewhere."""
-    return where_negative(x, x * slope, x)
 
 
 ROUNDER = 12582912.0

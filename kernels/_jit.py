@@ -77,7 +77,7 @@ class Kernel:
     family : Family
     name : str
         ``<dtype>_<op>_<tile>__v<lanes>``.
-    constants : dict of str to int
+    constants : dict of str to int or str
         What the template was expanded with.
     parameters : dict of str to type
         Kind of each parameter, in the descriptor's order.

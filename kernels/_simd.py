@@ -121,6 +121,20 @@ def store(typingctx, pointer, offset, vector):
 
 
 @intrinsic(prefer_literal=True)
+def room(typingctx, count):
+    """Pointer to ``count`` float32 values of a kernel's own memory."""
+    kind = ir.ArrayType(_FLOAT, count.literal_value)
+
+    def codegen(context, builder, sig, args):
+        with builder.goto_entry_block():
+            place = builder.alloca(kind)
+        place.align = 64
+        return builder.bitcast(place, _FLOAT.as_pointer())
+
+    return types.CPointer(types.float32)(count), codegen
+
+
+@intrinsic(prefer_literal=True)
 def load_u8(typingctx, pointer, offset, lanes):
     """``lanes`` uint8 values from ``pointer[offset]`` on, as float32."""
     result = Vector(lanes.literal_value)
@@ -239,19 +253,8 @@ def maximum(typingctx, x, y):
 
 
 @intrinsic
-def where_negative(typingctx, x, negative, other):
-    """``negative`` in lanes where ``x < 0``, ``other`` elsewhere."""
-
-    def codegen(context, builder, sig, args):
-        zero = ir.Constant(args[0].type, [0.0] * x.lanes)
-        return builder.select(builder.fcmp_ordered("<", args[0], zero), args[1], args[2])
-
-    return x(x, x, x), codegen
-
-
-@intrinsic
 def power_of_minus(typingctx, biased):
-    """``2 ** -n`` where ``biased`` is ``n + 1.5 * 2**23``, ``n`` from -126 to 127; NaN gives any."""
+    """``2 ** -n`` of ``biased = n + 1.5 * 2**23``, ``n`` from -126 to 127; NaN gives any."""
 
     def codegen(context, builder, sig, args):
         integers = ir.VectorType(_INT, biased.lanes)

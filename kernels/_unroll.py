@@ -76,7 +76,7 @@ def expand(template, name, constants, rewrite_signature):
         Its source must be readable; its defaults and closure are not used.
     name : str
         Name of the new function, so that every expansion has its own entry in Numba's disk cache.
-    constants : dict of str to int
+    constants : dict of str to int or str
         Names to replace by values.
     rewrite_signature : callable
         Receives the ``ast.FunctionDef`` and may change its arguments and prepend statements.

@@ -6,10 +6,8 @@ import numpy as np
 
 from . import dwconv_u8, igemm, igemm_u8, winograd
 from ._memory import aligned
-from ._program import BARRIER
-from .activation import FUSED
+from .activation import applied
 from .dwconv import depthwise
-from .elementwise import activate, add
 from .winograd_filters import WinogradFilterCache
 
 
@@ -87,6 +85,7 @@ def convolution(
     residual=None,
     slope=0.01,
     scratch=None,
+    sum_first=False,
 ):
     """Calls for a convolution.
 
@@ -110,6 +109,8 @@ def convolution(
         leaky_relu's.
     scratch : At, optional
         Room for :func:`scratch_size` values; without it, kernels that need none.
+    sum_first : bool
+        Whether ``residual`` is added before the activation.
 
     Returns
     -------
@@ -118,24 +119,19 @@ def convolution(
     """
     first = window.first_tap(x)
     bias = np.ascontiguousarray(bias, np.float32)
-    fused = activation if activation in FUSED else "identity"
-    fused_residual = residual if fused == activation else None
+    curve = applied(activation, slope)
     if is_depthwise(weights, window, groups) and residual is None:
         taps = aligned(weights.reshape(len(weights), -1).T, np.float32)
-        calls = depthwise(out, first, window.kernel, window.stride, taps, bias, fused)
+        calls = depthwise(out, first, window.kernel, window.stride, taps, bias, curve)
     elif scratch and is_winograd((out.height, out.width), weights.shape, window, groups):
         filters = WinogradFilterCache(weights.transpose(0, 2, 3, 1))
-        calls = winograd.convolution(out, first, filters, bias, fused, fused_residual, scratch)
+        calls = winograd.convolution(out, first, filters, bias, curve, residual, scratch, sum_first)
     else:
-        calls = _grouped(out, first, weights, bias, window, groups, fused, fused_residual)
-    if fused != activation:
-        calls += [BARRIER, *activate(out, out, activation, slope)]
-        if residual is not None:
-            calls += [BARRIER, *add(out, out, residual)]
+        calls = _grouped(out, first, weights, bias, window, groups, curve, residual, sum_first)
     return calls
 
 
-def _grouped(out, first, weights, bias, window, groups, activation, residual):
+def _grouped(out, first, weights, bias, window, groups, activation, residual, sum_first):
     offsets, length = _segments(first, window, groups)
     inputs, outputs = first.channels // groups, out.channels // groups
     mr = igemm.row_tile(out.height * out.width)
@@ -153,6 +149,7 @@ def _grouped(out, first, weights, bias, window, groups, activation, residual):
             length,
             activation,
             residual and _channels(residual, mine),
+            sum_first,
         )
     return calls
 

@@ -6,15 +6,15 @@ from . import _cover
 from ._divide import Axis
 from ._jit import F32, kernel, unroll
 from ._program import At, Call
-from .activation import FLOOR, FUSED, GATE, NONE
+from .activation import FLOOR, GATE, NONE, SILU, expansion
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve
-    from ._simd import at_least, fma, load, store
+    from ._curves import clip_curve, sigmoid
+    from ._simd import at_least, fma, load, room, store
 
 
 @kernel(
-    "f32_dwconv_{KH}x{KW}s{STRIDE}_{TW}x{LANES}__v{LANES}",
+    "f32_dwconv_{KH}x{KW}s{STRIDE}_{TW}x{LANES}{CURVE}__v{LANES}",
     work=lambda v: v["channels"] * v["rows"] * v["tiles"] * v["TW"] * v["KH"] * v["KW"],
     axes=(
         Axis(
@@ -51,6 +51,8 @@ def f32_dwconv(
     ``*_step`` elements apart, rows ``*_row``. ``weights`` has ``w_row`` elements a tap;
     ``channels`` is a multiple of LANES.
     """
+    if CURVE:
+        tile = room(TW * LANES)
     for y in range(rows):
         for t in range(tiles):
             for c in range(0, channels, LANES):
@@ -68,12 +70,23 @@ def f32_dwconv(
                                     a, reg_w[kx], reg_c[(i - kx) // STRIDE]
                                 )
                 out_at = y * out_row + t * TW * out_step + c
-                for i in unroll(TW):
-                    if mode == FLOOR:
+                if CURVE:
+                    for i in unroll(TW):
+                        store(tile, i * LANES, reg_c[i])
+                    for i in range(0, TW * LANES, LANES):
+                        a = load(tile, i, LANES)
+                        g = sigmoid(a)
+                        store(tile, i, a * g if mode == SILU else g)
+                    for i in unroll(TW):
+                        reg_c[i] = load(tile, i * LANES, LANES)
+                elif mode == FLOOR:
+                    for i in unroll(TW):
                         reg_c[i] = at_least(reg_c[i], 0.0)
-                    elif mode != NONE:
+                elif mode != NONE:
+                    for i in unroll(TW):
                         g = clip_curve(reg_c[i], curve)
                         reg_c[i] = reg_c[i] * g if mode == GATE else g
+                for i in unroll(TW):
                     store(out, out_at + i * out_step, reg_c[i])
 
 
@@ -118,8 +131,8 @@ def depthwise(out, x, kernel, stride, weights, bias, activation):
         (KH * KW, C) float32.
     bias : ndarray
         (C,) float32.
-    activation : str
-        A key of ``FUSED``.
+    activation : tuple
+        :func:`.activation.applied`.
     """
     tile = TILE if out.width >= TILE else 1
     calls = []
@@ -138,8 +151,8 @@ def depthwise(out, x, kernel, stride, weights, bias, activation):
                 x.row,
                 out.pixel,
                 out.row,
-                *FUSED[activation],
+                *activation,
             )
-            family = f32_dwconv(KH=kernel[0], KW=kernel[1], STRIDE=stride[0], TW=tile, LANES=lanes)
-            calls.append(Call(family, args))
+            size = {"KH": kernel[0], "KW": kernel[1], "STRIDE": stride[0], "TW": tile}
+            calls.append(Call(f32_dwconv(**size, CURVE=expansion(activation), LANES=lanes), args))
     return calls

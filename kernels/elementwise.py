@@ -8,10 +8,10 @@ from . import _cover
 from ._divide import Axis
 from ._jit import F32, U8, kernel
 from ._program import At, Call
-from .activation import FLOOR, FUSED, GATE
+from .activation import FLOOR, GATE, SIGMOID, SILU, applied
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve, leaky_relu, sigmoid
+    from ._curves import clip_curve, sigmoid
     from ._simd import at_least, load, load_u8, store
 
 
@@ -31,40 +31,26 @@ def _over_pixels(v):
     return v["rows"] * v["pixels"] * v["channels"]
 
 
-@kernel("f32_clip_curve__v{LANES}", _along_rows, _values_of("out", "x"))
-def f32_clip_curve(
+@kernel("f32_activation__v{LANES}", _along_rows, _values_of("out", "x"))
+def f32_activation(
     out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, mode: int, curve: F32
 ):
-    """A fused activation of ``rows`` rows of ``length`` values; ``out`` may be ``x``."""
+    """An activation of ``rows`` rows of ``length`` values; ``out`` may be ``x``."""
     for y in range(rows):
         if mode == FLOOR:
             for i in range(0, length, LANES):
                 store(out, y * out_row + i, at_least(load(x, y * x_row + i, LANES), 0.0))
             continue
+        if mode >= SIGMOID:
+            for i in range(0, length, LANES):
+                c = load(x, y * x_row + i, LANES)
+                g = sigmoid(c)
+                store(out, y * out_row + i, c * g if mode == SILU else g)
+            continue
         for i in range(0, length, LANES):
             c = load(x, y * x_row + i, LANES)
             g = clip_curve(c, curve)
             store(out, y * out_row + i, c * g if mode == GATE else g)
-
-
-@kernel("f32_sigmoid__v{LANES}", _along_rows, _values_of("out", "x"))
-def f32_sigmoid(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, gate: int):
-    """Sigmoid, times ``x`` if ``gate`` (SiLU); ``out`` may be ``x``."""
-    for y in range(rows):
-        for i in range(0, length, LANES):
-            c = load(x, y * x_row + i, LANES)
-            g = sigmoid(c)
-            store(out, y * out_row + i, c * g if gate else g)
-
-
-@kernel("f32_leaky_relu__v{LANES}", _along_rows, _values_of("out", "x"))
-def f32_leaky_relu(
-    out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int, slope: float
-):
-    """``x`` where not negative, ``slope * x`` elsewhere; ``out`` may be ``x``."""
-    for y in range(rows):
-        for i in range(0, length, LANES):
-            store(out, y * out_row + i, leaky_relu(load(x, y * x_row + i, LANES), slope))
 
 
 @kernel("f32_copy__v{LANES}", _along_rows, _values_of("out", "x"))
@@ -178,22 +164,14 @@ def _cover_rows(family, out, inputs, *parameters):
     ]
 
 
-ACTIVATIONS = (*FUSED, "leaky_relu", "sigmoid", "silu")
-"""Names of all activations."""
-
-
 def activate(out, x, activation, slope=0.01):
     """Calls for an activation by name; ``slope`` is leaky_relu's."""
-    if activation in FUSED:
-        return clip_line(out, x, *FUSED[activation])
-    if activation == "leaky_relu":
-        return _cover_rows(f32_leaky_relu, out, [x], float(slope))
-    return _cover_rows(f32_sigmoid, out, [x], {"sigmoid": 0, "silu": 1}[activation])
+    return clip_line(out, x, *applied(activation, slope))
 
 
 def clip_line(out, x, mode, curve):
     """Calls for a clipped line: how it is applied, and its (scale, shift, low, high)."""
-    return _cover_rows(f32_clip_curve, out, [x], mode, curve)
+    return _cover_rows(f32_activation, out, [x], mode, curve)
 
 
 def copy(out, x):

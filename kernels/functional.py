@@ -8,7 +8,7 @@ import numpy as np
 
 from . import channels, conv, elementwise, pool, vector, winograd
 from ._program import At, Map, run
-from .activation import FUSED
+from .activation import ACTIVATIONS, applied
 from .conv import Window
 
 
@@ -20,8 +20,8 @@ def _array(x, dimensions, name):
 
 
 def _activation(name):
-    if name not in elementwise.ACTIVATIONS:
-        known = ", ".join(elementwise.ACTIVATIONS)
+    if name not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
         raise ValueError(f"unknown activation {name!r}; there are {known}")
     return name
 
@@ -64,6 +64,7 @@ def conv2d(
     activation="identity",
     residual=None,
     slope=0.01,
+    sum_first=False,
 ):
     """Convolution, as PyTorch's ``conv2d`` (cross-correlation), channels last.
 
@@ -85,6 +86,8 @@ def conv2d(
         Added after the activation.
     slope : float
         leaky_relu's factor for negative values.
+    sum_first : bool
+        Add the residual before the activation instead.
 
     Returns
     -------
@@ -111,6 +114,7 @@ def conv2d(
             _residual(residual, out),
             slope,
             At(np.empty(scratch, np.float32)) if scratch else None,
+            sum_first and residual is not None,
         )
     )
     return out
@@ -145,7 +149,7 @@ def conv_3x3_winograd(x, cache, padding=0, bias=None, activation="identity", res
     padding, bias, residual
         As in :func:`conv2d`.
     activation : str
-        identity, relu, relu6, hard_swish or hard_sigmoid.
+        By name; leaky_relu's slope is 0.01.
 
     Returns
     -------
@@ -154,14 +158,13 @@ def conv_3x3_winograd(x, cache, padding=0, bias=None, activation="identity", res
     x = _array(x, 3, "x")
     if x.shape[2] != cache.channels:
         raise ValueError(f"filters of {cache.channels} channels do not fit an input of {x.shape}")
-    if activation not in FUSED:
-        raise ValueError(f"activation must be one of {', '.join(FUSED)}, not {activation!r}")
+    curve = applied(_activation(activation))
     window = _window((3, 3), 1, padding, 1)
     out = _output(x, window, cache.outputs)
     size = winograd.scratch_size(*out.shape[:2], cache.channels, cache.outputs, cache.tile)
     bias, residual = _vector(bias, cache.outputs, "bias"), _residual(residual, out)
     source, scratch = window.first_tap(_bordered(x, window)), At(np.empty(size, np.float32))
-    run(winograd.convolution(Map.of(out), source, cache, bias, activation, residual, scratch))
+    run(winograd.convolution(Map.of(out), source, cache, bias, curve, residual, scratch))
     return out
 
 

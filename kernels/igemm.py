@@ -18,11 +18,11 @@ from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
 from ._memory import aligned
 from ._program import At, Call
-from .activation import FLOOR, FUSED, GATE, NONE
+from .activation import FLOOR, GATE, NONE, SILU, expansion
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve
-    from ._simd import at_least, broadcast, fma, load, store
+    from ._curves import clip_curve, sigmoid
+    from ._simd import at_least, broadcast, fma, load, room, store
 
 
 def later_rows(v, r):
@@ -38,7 +38,7 @@ def _later_panels(v, j):
 
 
 @kernel(
-    "f32_igemm_{MR}x{NR}__v{LANES}",
+    "f32_igemm_{MR}x{NR}{CURVE}__v{LANES}",
     work=lambda v: v["rows"] * v["panels"] * v["NR"] * v["segments"] * v["length"],
     axes=(Axis("rows", "MR", later_rows), Axis("panels", "", _later_panels)),
 )
@@ -61,16 +61,21 @@ def f32_igemm(
     out_skip: int,
     residual_step: int,
     residual_skip: int,
+    sum_first: int,
     mode: int,
     curve: F32,
 ):
     """``out = activation(x (*) weights + bias) + residual`` over a run of output pixels.
+
+    If ``sum_first``, ``activation(x (*) weights + bias + residual)``.
 
     ``rows`` (a multiple of MR) pixels in raster order from ``column`` of a row of ``width``; a
     pixel's data is ``*_step`` elements after its neighbour's, plus ``*_skip`` at the end of a row.
     Segment s of a pixel starts ``offsets[s]`` after it and has ``length`` values. ``weights`` is
     packed (panels, segments * length, NR), ``bias`` (panels * NR). ``residual`` may be null.
     """
+    if CURVE:
+        tile = room(MR * NR)
     for j in range(panels):
         w_panel = j * segments * length * NR
         n = j * NR
@@ -107,7 +112,24 @@ def f32_igemm(
                         a = broadcast(x, reg_x[r] + p, LANES)
                         for v in unroll(NR // LANES):
                             reg_c[r, v] = fma(a, reg_b[v], reg_c[r, v])
-            if mode == FLOOR:
+            if sum_first:
+                for r in unroll(MR):
+                    for v in unroll(NR // LANES):
+                        reg_c[r, v] = reg_c[r, v] + load(
+                            residual, reg_residual[r] + v * LANES, LANES
+                        )
+            if CURVE:
+                for r in unroll(MR):
+                    for v in unroll(NR // LANES):
+                        store(tile, r * NR + v * LANES, reg_c[r, v])
+                for i in range(0, MR * NR, LANES):
+                    c = load(tile, i, LANES)
+                    g = sigmoid(c)
+                    store(tile, i, c * g if mode == SILU else g)
+                for r in unroll(MR):
+                    for v in unroll(NR // LANES):
+                        reg_c[r, v] = load(tile, r * NR + v * LANES, LANES)
+            elif mode == FLOOR:
                 for r in unroll(MR):
                     for v in unroll(NR // LANES):
                         reg_c[r, v] = at_least(reg_c[r, v], 0.0)
@@ -116,7 +138,7 @@ def f32_igemm(
                     for v in unroll(NR // LANES):
                         g = clip_curve(reg_c[r, v], curve)
                         reg_c[r, v] = reg_c[r, v] * g if mode == GATE else g
-            if residual_step:
+            if residual_step and not sum_first:
                 for r in unroll(MR):
                     for v in unroll(NR // LANES):
                         reg_c[r, v] = reg_c[r, v] + load(
@@ -187,7 +209,18 @@ def pack(weights, mr):
     ]
 
 
-def products(out, x, stride, packed, bias, offsets, length, activation, residual=None):
+def products(
+    out,
+    x,
+    stride,
+    packed,
+    bias,
+    offsets,
+    length,
+    activation,
+    residual=None,
+    sum_first=False,
+):
     """Calls for one product over the windows of a map.
 
     Parameters
@@ -206,17 +239,19 @@ def products(out, x, stride, packed, bias, offsets, length, activation, residual
         (segments,) int64: elements from a window's first tap to each segment.
     length : int
         Values in a segment.
-    activation : str
-        A key of ``FUSED``.
+    activation : tuple
+        :func:`applied`.
     residual : Map, optional
         (H, W, N), added after the activation; not ``out`` itself, parts of which may be computed
         twice.
+    sum_first : bool
+        Whether it is added before the activation.
     """
     pixels = out.height * out.width
     mr = row_tile(pixels)
     x_step, x_row = stride[1] * x.pixel, stride[0] * x.row
     residual_steps = (residual.pixel, residual.skip) if residual else (0, 0)
-    calls = []
+    calls, curve = [], expansion(activation)
     for first, rows in overlapping(pixels, mr):
         y, column = divmod(first, out.width)
         for (start, count, nr, lanes), weights in zip(
@@ -240,7 +275,8 @@ def products(out, x, stride, packed, bias, offsets, length, activation, residual
                 out.pixel,
                 out.skip,
                 *residual_steps,
-                *FUSED[activation],
+                int(sum_first),
+                *activation,
             )
-            calls.append(Call(f32_igemm(MR=mr, NR=nr, LANES=lanes), args))
+            calls.append(Call(f32_igemm(MR=mr, NR=nr, CURVE=curve, LANES=lanes), args))
     return calls

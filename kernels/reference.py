@@ -20,6 +20,7 @@ def conv2d(
     activation="identity",
     residual=None,
     slope=0.01,
+    sum_first=False,
 ):
     """Convolve: sum of ``window[y, x, c, i, j] * weights[n, i, j, c]`` over i, j, c.
 
@@ -40,6 +41,8 @@ def conv2d(
         Added after the activation.
     slope : float
         leaky_relu's.
+    sum_first : bool
+        Add the residual before the activation instead.
 
     Returns
     -------
@@ -66,7 +69,10 @@ def conv2d(
         )
         for g in range(groups)
     ]
-    return _finish(np.concatenate(parts, axis=2), bias, activation, residual, slope)
+    out = np.concatenate(parts, axis=2)
+    if sum_first:
+        return _finish(out + _f64(residual), bias, activation, slope=slope)
+    return _finish(out, bias, activation, residual, slope)
 
 
 def depthwise_conv2d(x, weights, bias=None, stride=1, padding=0, activation="identity", dilation=1):

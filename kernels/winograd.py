@@ -13,7 +13,7 @@ from ._divide import Axis
 from ._jit import F32, kernel, unroll
 from ._program import BARRIER, At, Call
 from ._tiles import column_tiles, row_tile
-from .activation import FUSED
+from .activation import expansion
 from .winograd_transforms import f32_winograd_input, f32_winograd_output
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def scratch_size(height, width, channels, outputs, tile=4):
     return blocks.points * (blocks.window_plane + blocks.output_plane)
 
 
-def convolution(out, x, filters, bias, activation, residual, scratch):
+def convolution(out, x, filters, bias, activation, residual, scratch, sum_first=False):
     """Calls for a 3x3 convolution of stride 1.
 
     Parameters
@@ -159,13 +159,15 @@ def convolution(out, x, filters, bias, activation, residual, scratch):
     filters : WinogradFilterCache
     bias : ndarray
         (N,) float32.
-    activation : str
-        A key of ``FUSED``.
+    activation : tuple
+        :func:`.activation.applied`.
     residual : Map, optional
         (H, W, N), added after the activation; not ``out`` itself, parts of which may be computed
         twice.
     scratch : At
         Room for :func:`scratch_size` values.
+    sum_first : bool
+        Whether the residual is added before the activation.
     """
     m = filters.tile
     blocks = _Blocks(out.height, out.width, x.channels, out.channels, m)
@@ -176,9 +178,8 @@ def convolution(out, x, filters, bias, activation, residual, scratch):
         calls += results
         calls += _inputs(windows, x, m, count, place, blocks.window_plane)
         calls += [BARRIER, *_products(products, windows, filters, count, blocks), BARRIER]
-        results = _outputs(
-            out, products, bias, residual, m, count, place, blocks.output_plane, activation
-        )
+        more = (m, count, place, blocks.output_plane, activation, sum_first)
+        results = _outputs(out, products, bias, residual, *more)
     return calls + results
 
 
@@ -219,11 +220,11 @@ def _products(products, windows, filters, count, blocks):
     ]
 
 
-def _outputs(out, products, bias, residual, m, tiles, place, plane, activation):
+def _outputs(out, products, bias, residual, m, tiles, place, plane, activation, sum_first):
     steps = (residual.pixel, residual.row) if residual else (0, 0)
     return [
         Call(
-            f32_winograd_output(M=m, LANES=lanes),
+            f32_winograd_output(M=m, CURVE=expansion(activation), LANES=lanes),
             (
                 out.at(0, 0, start),
                 _later(products, start),
@@ -235,9 +236,10 @@ def _outputs(out, products, bias, residual, m, tiles, place, plane, activation):
                 out.pixel,
                 out.row,
                 *steps,
+                int(sum_first),
                 out.channels,
                 plane,
-                *FUSED[activation],
+                *activation,
             ),
         )
         for start, count, lanes in _cover.vectors(out.channels)

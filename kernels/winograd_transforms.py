@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from ._divide import Axis
 from ._jit import F32, kernel, unroll
-from .activation import FLOOR, GATE, NONE
+from .activation import FLOOR, GATE, NONE, SILU
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve
-    from ._simd import at_least, load, splat, store
+    from ._curves import clip_curve, sigmoid
+    from ._simd import at_least, load, room, splat, store
     from ._winograd import from_points_2, from_points_4, to_points_2, to_points_4
 
 
@@ -92,7 +92,7 @@ def f32_winograd_input(
 
 
 @kernel(
-    "f32_winograd_output_{M}x{M}__v{LANES}",
+    "f32_winograd_output_{M}x{M}{CURVE}__v{LANES}",
     work=_work,
     axes=(_later_tiles("x"), _later_channels("out", "x", "bias", "residual")),
 )
@@ -112,6 +112,7 @@ def f32_winograd_output(
     out_row: int,
     residual_step: int,
     residual_row: int,
+    sum_first: int,
     points_step: int,
     plane: int,
     mode: int,
@@ -119,9 +120,12 @@ def f32_winograd_output(
 ):
     """Take ``tiles`` tiles back: ``out = activation(from_points(x) + bias) + residual``.
 
+    If ``sum_first``, ``activation(from_points(x) + bias + residual)``.
     Tiles as in ``f32_winograd_input``; ``out`` and ``residual`` are the map's first pixel, and
     nothing is read or written beyond its last. ``residual`` may be null.
     """
+    if CURVE:
+        line = room(M * LANES)
     for t in range(tiles):
         down = height - row * M
         right = width - column * M
@@ -155,7 +159,22 @@ def f32_winograd_output(
                         )
                     for j in unroll(M):
                         reg_y[j] = reg_y[j] + b
-                    if mode == FLOOR:
+                    residual_at = residual_corner + i * residual_row + c
+                    if sum_first:
+                        for j in unroll(M):
+                            if j == 0 or j < right:
+                                at = residual_at + j * residual_step
+                                reg_y[j] = reg_y[j] + load(residual, at, LANES)
+                    if CURVE:
+                        for j in unroll(M):
+                            store(line, j * LANES, reg_y[j])
+                        for at in range(0, M * LANES, LANES):
+                            y = load(line, at, LANES)
+                            g = sigmoid(y)
+                            store(line, at, y * g if mode == SILU else g)
+                        for j in unroll(M):
+                            reg_y[j] = load(line, j * LANES, LANES)
+                    elif mode == FLOOR:
                         for j in unroll(M):
                             reg_y[j] = at_least(reg_y[j], 0.0)
                     elif mode != NONE:
@@ -164,8 +183,8 @@ def f32_winograd_output(
                             reg_y[j] = reg_y[j] * g if mode == GATE else g
                     for j in unroll(M):
                         if j == 0 or j < right:
-                            if residual_step:
-                                at = residual_corner + i * residual_row + j * residual_step + c
+                            if residual_step and not sum_first:
+                                at = residual_at + j * residual_step
                                 reg_y[j] = reg_y[j] + load(residual, at, LANES)
                             store(out, corner + i * out_row + j * out_step + c, reg_y[j])
         column += 1

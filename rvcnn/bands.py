@@ -6,7 +6,7 @@ in the cache. Every value is computed as before, so results do not change.
 
 import math
 
-from .kernels import BARRIER, FUSED, cut, rows_axis
+from .kernels import BARRIER, cut, rows_axis
 from .kernels.conv import is_depthwise
 from .ops import Conv2d
 
@@ -49,8 +49,6 @@ def pays(dense, depthwise, shapes):
             depthwise.op.window(shapes[dense.name]),
             depthwise.op.groups,
         )
-        # Other activations are passes of their own over the whole map.
-        and {dense.op.activation, depthwise.op.activation} <= FUSED.keys()
         and 4 * math.prod(shapes[dense.name]) >= LARGE
     )
 

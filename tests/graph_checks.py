@@ -152,10 +152,13 @@ def _rounding(op, params, x):
 def _products(op, params, inputs, want):
     plain = replace(op, activation="identity")
     if isinstance(op, ops.Conv2d):
-        plain = replace(plain, residual=False)
+        plain = replace(plain, residual=False, sum_first=False)
     x, *residual = inputs
-    before = plain.reference(params, x)
-    error = STEEPEST[op.activation] * _rounding(plain, params, x)
+    before, rounding = plain.reference(params, x), _rounding(plain, params, x)
+    if getattr(op, "sum_first", False):
+        before = before + residual.pop()
+        rounding = rounding + EPS * np.abs(before)
+    error = STEEPEST[op.activation] * rounding
     error += activation_bound(before, op.activation)
     last = np.abs(want) + sum(np.abs(want - r) for r in residual)
     return error + EPS * last

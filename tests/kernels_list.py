@@ -52,10 +52,11 @@ CONV = [
     conv2d((1, 17), 5, 9, (1, 7), padding=(0, 3)),
     conv2d((5, 6), 8, 40, residual=True, activation="relu"),
     conv2d((5, 6), 8, 16, (3, 3), padding=1, residual=True, activation="silu"),
+    *(conv2d((5, 6), 9, 41, residual=True, sum_first=True, activation=a) for a in ACTIVATIONS),
+    conv2d((5, 6), 8, 40, slope=0.1, activation="leaky_relu"),
     conv2d((5, 6), 8, 16, padding=2, stride=3),
     conv2d((30, 31), 16, 72, activation="hard_swish"),
 ]
-FUSED = "identity relu relu6 hard_sigmoid hard_swish".split()
 WINOGRAD = [
     *(winograd(t, (h, w), 6, 9) for t in (2, 4) for h in (1, 2, 3, 4, 5, 9) for w in (1, 4, 6, 7)),
     *(winograd(t, (5, 6), c, 20) for t in (2, 4) for c in CHANNELS),
@@ -66,7 +67,7 @@ WINOGRAD = [
         for t in (2, 4)
         for p in (NONE, LOPSIDED, ((0, 3), (2, 1)))
     ),
-    *(winograd(t, (7, 5), 8, 17, activation=a, residual=True) for t in (2, 4) for a in FUSED),
+    *(winograd(t, (7, 5), 8, 17, activation=a, residual=True) for t in (2, 4) for a in ACTIVATIONS),
     *(winograd(4, (4, 4 * n), 3, 40) for n in (3, 4, 6, 7, 8, 11)),
     *(winograd(2, (2, 2 * n), 3, 40) for n in (3, 4, 6, 7, 8, 11)),
     winograd(4, (37, 39), 24, 56),
@@ -97,7 +98,7 @@ ELEMENTWISE = [
     activation((3, 5, 7), "hard_swish"),
     activation((2000,), "sigmoid"),
     activation((2000,), "silu"),
-    activation(100, "leaky_relu", slope=0.1),
+    *(activation(100, "leaky_relu", slope=s) for s in (0.1, 0.0, 1.0, -0.5, 1.5)),
     *(simple("add", (3, 5, c), (3, 5, c)) for c in CHANNELS),
     *(simple("scale_shift", (3, 5, c), c, c) for c in CHANNELS),
     *(simple("scale_shift", (3, 5, c), c) for c in CHANNELS),

@@ -95,7 +95,9 @@ class Problem(NamedTuple):
         raise ValueError(f"{self.name} looks at no value of the second half of its input")
 
     def _bound_product(self):
-        options = {**self.options, "activation": "identity", "residual": None}
+        options = {**self.options, "activation": "identity"}
+        if not options.get("sum_first"):
+            options["residual"] = None
         if self.function == "depthwise_conv2d":
             del options["residual"]
         before = getattr(reference, self.function)(*self.args, **options)

@@ -72,8 +72,7 @@ WIDENED = (r"smull2?\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm")
 INSTRUCTIONS = {
     "f32_igemm": FMA,
     "f32_dwconv": FMA,
-    "f32_clip_curve": FMA,
-    "f32_sigmoid": FMA,
+    "f32_activation": FMA,
     "f32_l2_normalize": FMA,
     "f32_dot_products": FMA,
     "f32_scale_shift": FMA,
@@ -82,7 +81,6 @@ INSTRUCTIONS = {
     "f32_winograd_product": FMA,
     "f32_winograd_input": (r"f(add|sub)\s+v\d+\.4s", r"v(add|sub)ps\s.*%{}mm"),
     "f32_winograd_output": (r"f(add|sub)\s+v\d+\.4s", r"v(add|sub)ps\s.*%{}mm"),
-    "f32_leaky_relu": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "f32_scale": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "f32_add": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_global_avg_pool": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
@@ -115,7 +113,7 @@ def assembly(tmp_path_factory):
 def of_family(assembly, family):
     """Assembly of a family's kernels, by their lane count."""
     stem = re.escape(FAMILIES[family].pattern).replace(r"\{", "{").replace(r"\}", "}")
-    pattern = re.compile(re.sub(r"{\w+}", r"\\d+", stem))
+    pattern = re.compile(re.sub(r"{\w+}", r"\\w*", stem))
     found = [name for name in assembly if pattern.fullmatch(name)]
     return [(n, int(re.search(r"__v(\d+)", n)[1]), assembly[n]) for n in found]
 

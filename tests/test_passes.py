@@ -136,6 +136,33 @@ def test_the_sum_of_a_block_is_fused_whatever_its_order(first):
     assert_every_layer(fused, image(6, 5, 4, 3))
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("size", [(6, 5), (17, 16)])
+def test_what_follows_the_sum_of_a_block_is_fused_with_it(activation, size):
+    """As a ResNet's relu; of the second size, the convolution goes by Winograd's algorithm."""
+    wide = Conv2d(64, 64, (3, 3), padding=SAME)
+    graph = layers(
+        ("i", Conv2d(3, 64)),
+        ("c", wide, "i"),
+        ("s", Add(), "i", "c"),
+        ("a", Activation(activation), "s"),
+    )
+    graph = bound_to_random(graph)
+    fused = optimise(graph)
+    assert kinds(fused) == {"i": Conv2d, "a": Conv2d}
+    assert op_of(fused, "a").residual and op_of(fused, "a").sum_first
+    assert_same_function(graph, fused, image(6, *size, 3), limit=0)
+    assert_every_layer(fused, image(6, *size, 3))
+
+
+def test_an_activation_before_the_sum_stays_before_it():
+    rows = ("c", Conv2d(3, 3)), ("a", Activation("relu"), "c"), ("s", Add(), "a", INPUT)
+    graph = bound_to_random(layers(*rows, ("b", Activation("silu"), "s")))
+    fused = optimise(graph)
+    assert kinds(fused) == {"s": Conv2d, "b": Activation} and not op_of(fused, "s").sum_first
+    assert_same_function(graph, fused, image(6, 5, 4, 3), limit=0)
+
+
 def test_the_sum_of_two_convolutions_keeps_both():
     """As where a residual block changes its width: one of them takes in the other's result."""
     graph = bound_to_random(
@@ -193,14 +220,21 @@ def test_a_result_that_is_an_output_is_kept(follower):
     assert_same_function(graph, rewritten, image(10, 4, 4, 3), limit=0)
 
 
+SWISH = {"activation": "hard_swish"}
+SUM = {"residual": True}
+
+
+@pytest.mark.parametrize("busy", [SWISH, SUM, SUM | SWISH], ids=str)
 @pytest.mark.parametrize("follower", FOLLOWERS[:2], ids=repr)
-@pytest.mark.parametrize("busy", [dict(activation="hard_swish"), dict(residual=True)], ids=str)
 def test_a_convolution_that_does_more_already_takes_nothing_in(busy, follower):
     inputs = [INPUT, INPUT] if "residual" in busy else [INPUT]
     graph = layers(("c", Conv2d(3, 3, **busy), *inputs), ("f", follower, "c"))
     graph = bound_to_random(graph)
     rewritten = optimise(graph)
-    assert kinds(rewritten) == {"c": Conv2d, "f": type(follower)}
+    if busy == SUM and isinstance(follower, Activation):
+        assert kinds(rewritten) == {"f": Conv2d}
+    else:
+        assert kinds(rewritten) == {"c": Conv2d, "f": type(follower)}
     assert_same_function(graph, rewritten, image(11, 4, 5, 3), limit=0)
 
 

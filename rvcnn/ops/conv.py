@@ -29,6 +29,8 @@ class Conv2d(Op):
     residual : bool
     slope : float
         leaky_relu's.
+    sum_first : bool
+        Whether the second input is added before the activation.
     """
 
     in_channels: int
@@ -42,6 +44,7 @@ class Conv2d(Op):
     activation: str = "identity"
     residual: bool = False
     slope: float = 0.01
+    sum_first: bool = False
 
     @property
     def is_bare(self):
@@ -79,7 +82,7 @@ class Conv2d(Op):
 
     def reference(self, params, x, *residual):
         window = self.window(x.shape)
-        y = reference.conv2d(
+        return reference.conv2d(
             x,
             params["weight"].transpose(0, 2, 3, 1),
             params.get("bias"),
@@ -87,9 +90,11 @@ class Conv2d(Op):
             window.padding,
             window.dilation,
             self.groups,
+            self.activation,
+            residual[0] if residual else None,
+            self.slope,
+            self.sum_first,
         )
-        y = reference.activation(y, self.activation, self.slope)
-        return y + residual[0] if residual else y
 
     def lower(self, params, out, x, residual=None, scratch=None):
         return conv.convolution(
@@ -103,6 +108,7 @@ class Conv2d(Op):
             residual,
             self.slope,
             scratch,
+            self.sum_first,
         )
 
 

@@ -8,7 +8,7 @@ from .quantise import quantise
 
 __all__ = ["PASSES", "optimise", "quantise"]
 
-PASSES = (fold_batch_norm, fuse_activation, fuse_residual, fuse_shuffle)
+PASSES = (fold_batch_norm, fuse_activation, fuse_residual, fuse_activation, fuse_shuffle)
 
 
 def optimise(graph):

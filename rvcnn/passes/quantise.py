@@ -79,7 +79,7 @@ class _Rewrite:
             "bias": self.given.biases[node.name],
         }
         residual = [self._real(name) for name in node.inputs[1:]]
-        if op.activation not in FUSED_U8:
+        if op.sum_first or op.activation not in FUSED_U8:
             self._apart(node, op, (x, *residual), params)
             return
         if not residual and self._keeps(node):
@@ -87,8 +87,14 @@ class _Rewrite:
         self._append(node, QuantizedConv2d(op), (x, *residual), params)
 
     def _apart(self, node, op, inputs, params):
-        """A convolution, then what its kernel cannot do: another activation, and a sum after it."""
-        linear, curve = f"{node.name}.linear", f"{node.name}.curve" if op.residual else node.name
+        """A convolution, then what its kernel cannot do: another activation, or one of a sum."""
+        linear = f"{node.name}.linear"
+        if op.sum_first:
+            summed = replace(op, activation="identity", sum_first=False)
+            self.nodes.append(Node(linear, QuantizedConv2d(summed), inputs, params))
+            self.nodes.append(Node(node.name, Activation(op.activation, op.slope), (linear,)))
+            return
+        curve = f"{node.name}.curve" if op.residual else node.name
         bare = replace(op, activation="identity", residual=False)
         self.nodes.append(Node(linear, QuantizedConv2d(bare), inputs[:1], params))
         self.nodes.append(Node(curve, Activation(op.activation, op.slope), (linear,)))

@@ -54,7 +54,7 @@ def _each(quantization, recorder):
     means = recorder.means({n.inputs[0] for n in nodes.values()}, quantization.activations)
     biases = {}
     for name, node in nodes.items():
-        plain = {"activation": "identity", "residual": False}
+        plain = {"activation": "identity", "residual": False, "sum_first": False}
         op = replace(node.op, **{k: v for k, v in plain.items() if hasattr(node.op, k)})
         exact, rounded = means[node.inputs[0]]
         bias = quantization.biases[name]
