@@ -10,19 +10,20 @@ def row_tile(table, pixels):
     return next((rows for rows in fitting if rows > 1 and pixels % rows == 0), fitting[0])
 
 
-def column_tiles(widths, channels, worth=1.0):
+def column_tiles(widths, channels, worth=None):
     """Pieces (start, count, NR, lanes) that cover the output channels.
 
-    What is left beside whole tiles goes to narrower ones, or, above a share ``worth`` of a tile, to
-    one more that overlaps.
+    What is left beside whole tiles goes to narrower ones, or to one more that overlaps: above a
+    share ``worth`` of a tile; without it, where narrower ones that fit would be as wide.
     """
-    pieces, start = [], 0
+    pieces, start, narrowest = [], 0, widths[-1][0]
     for nr, lanes in widths:
         count = (channels - start) // nr * nr
         if count:
             pieces.append((start, count, nr, lanes))
             start += count
-        if nr <= channels and channels - start > worth * nr:
+        enough = nr - narrowest if worth is None else worth * nr
+        if nr <= channels and channels - start > enough:
             pieces.append((channels - nr, nr, nr, lanes))
             start = channels
     if start < channels:

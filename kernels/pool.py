@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from . import _cover
 from ._divide import Axis
-from ._jit import F32, kernel
+from ._jit import F32, kernel, unroll
 from ._program import Call
 
 if TYPE_CHECKING:
@@ -88,6 +88,55 @@ def f32_pool(
                 store(out, y * out_row + x0 * out_step + c, best)
 
 
+@kernel(
+    "f32_max_pool_{KH}x{KW}__v{LANES}",
+    work=lambda v: v["rows"] * v["columns"] * v["KH"] * v["KW"] * v["channels"],
+    axes=(
+        _CHANNELS,
+        Axis("rows", "", lambda v, y: {"out": y * v["out_row"], "top": -y * v["stride_y"]}),
+    ),
+)
+def f32_max_pool(
+    out: F32,
+    x: F32,
+    channels: int,
+    rows: int,
+    columns: int,
+    x_rows: int,
+    x_columns: int,
+    stride_y: int,
+    stride_x: int,
+    top: int,
+    left: int,
+    x_step: int,
+    x_row: int,
+    out_step: int,
+    out_row: int,
+):
+    """Maximum over windows that all hold some of the map, which needs no border.
+
+    Of a window's taps beyond the map, each stands for the nearest one inside, which is in the
+    window too.
+    """
+    for y in range(rows):
+        for i in unroll(KH):
+            reg_y[i] = min(max(y * stride_y - top + i, 0), x_rows - 1) * x_row
+        for x0 in range(columns):
+            for j in unroll(KW):
+                reg_x[j] = min(max(x0 * stride_x - left + j, 0), x_columns - 1) * x_step
+            for c in range(0, channels, LANES):
+                best = load(x, reg_y[0] + reg_x[0] + c, LANES)
+                for i in unroll(KH):
+                    for j in unroll(KW):
+                        if i + j > 0:
+                            best = maximum(best, load(x, reg_y[i] + reg_x[j] + c, LANES))
+                store(out, y * out_row + x0 * out_step + c, best)
+
+
+LARGEST = 5
+"""Side of a window whose taps are written out."""
+
+
 def global_avg_pool(out, x):
     """Calls for the mean of each channel; ``out`` is a (1, 1, C) map."""
     return [
@@ -101,6 +150,8 @@ def global_avg_pool(out, x):
 
 def pool(out, x, window, average=False, count_include_pad=True):
     """Calls for max or average pooling over a window."""
+    if not average and _is_small(window):
+        return _max_pool(out, x, window)
     divisor = window.kernel[0] * window.kernel[1] if average and count_include_pad else 0
     (top, _), (left, _) = window.padding
     sizes = (out.height, out.width, x.height, x.width, *window.kernel, *window.stride, top, left)
@@ -109,6 +160,25 @@ def pool(out, x, window, average=False, count_include_pad=True):
         Call(
             f32_pool(LANES=lanes),
             (out.at(c=start), x.at(c=start), count, *sizes, *strides, int(average), divisor),
+        )
+        for start, count, lanes in _cover.vectors(x.channels)
+    ]
+
+
+def _is_small(window):
+    """Whether :func:`f32_max_pool` serves a window."""
+    inside = all(max(sides) < k for sides, k in zip(window.padding, window.kernel, strict=True))
+    return inside and max(window.kernel) <= LARGEST and window.dilation == (1, 1)
+
+
+def _max_pool(out, x, window):
+    (top, _), (left, _) = window.padding
+    sizes = (out.height, out.width, x.height, x.width, *window.stride, top, left)
+    strides = (x.pixel, x.row, out.pixel, out.row)
+    return [
+        Call(
+            f32_max_pool(KH=window.kernel[0], KW=window.kernel[1], LANES=lanes),
+            (out.at(c=start), x.at(c=start), count, *sizes, *strides),
         )
         for start, count, lanes in _cover.vectors(x.channels)
     ]

@@ -1,4 +1,4 @@
-"""Run a dense convolution and the depthwise one after it by bands of rows.
+"""Run a dense convolution and what goes over windows of its result by bands of rows.
 
 Between the two lies a network's largest map. Band by band, its rows are read while they are still
 in the cache. Every value is computed as before, so results do not change.
@@ -8,7 +8,7 @@ import math
 
 from .kernels import BARRIER, cut, rows_axis
 from .kernels.conv import is_depthwise
-from .ops import Conv2d
+from .ops import Conv2d, MaxPool
 
 LARGE = 200_000
 """Bytes of the map between from which bands pay."""
@@ -36,21 +36,23 @@ def banded(steps, shapes):
     return calls
 
 
-def pays(dense, depthwise, shapes):
+def pays(dense, reader, shapes):
     """Whether two neighbours run by bands; what the first reads must then outlive the second."""
     return (
         dense is not None
         and isinstance(dense.op, Conv2d)
         and dense.op.groups == 1
-        and isinstance(depthwise.op, Conv2d)
-        and depthwise.inputs == (dense.name,)
-        and is_depthwise(
-            depthwise.params["weight"],
-            depthwise.op.window(shapes[dense.name]),
-            depthwise.op.groups,
-        )
+        and reader.inputs == (dense.name,)
+        and _is_banded(reader, shapes[dense.name])
         and 4 * math.prod(shapes[dense.name]) >= LARGE
     )
+
+
+def _is_banded(node, shape):
+    """Whether a node's kernels go down the rows of a map of this shape: pooling, or depthwise."""
+    if isinstance(node.op, Conv2d):
+        return is_depthwise(node.params["weight"], node.op.window(shape), node.op.groups)
+    return isinstance(node.op, MaxPool)
 
 
 def _interleaved(first, second, shapes):

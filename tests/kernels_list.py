@@ -110,6 +110,10 @@ POOLS = [
     *(simple("max_pool", (6, 7, c), constants=(2,)) for c in CHANNELS),
     *(simple("max_pool", (9, 8, 5), constants=((3, 2), s, 1)) for s in (1, 2, (2, 3))),
     simple("max_pool", (9, 10, 8), constants=(3, 1, LOPSIDED, (2, 3))),
+    *(simple("max_pool", (9, 10, 8), constants=(3, 1, p)) for p in (SAME, LOPSIDED, UNEVEN)),
+    *(simple("max_pool", (h, w, 24), constants=(3, 2, 1)) for h, w in ((1, 1), (2, 5), (15, 16))),
+    *(simple("max_pool", (9, 12, c), constants=((5, 7), 1, (2, 3))) for c in (4, 24)),
+    simple("max_pool", (5, 6, 33), constants=(5, 1, 2)),
     *(
         simple("avg_pool", (9, 8, c), constants=((3, 3), 2, p), count_include_pad=i)
         for c in (3, 17)

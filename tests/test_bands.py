@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from rvcnn.bands import LARGE
 from rvcnn.errors import ShapeError
 from rvcnn.graph import INPUT
-from rvcnn.ops import Conv2d
+from rvcnn.ops import Conv2d, MaxPool
 from rvcnn.passes import optimise
 from rvcnn.plan import ARENA, Plan
 
 
 @st.composite
 def pairs(draw):
-    """A convolution whose result is large, and one after it with a filter a channel."""
+    """A convolution whose result is large; after it, one with a filter a channel, or pooling."""
     channels = draw(st.sampled_from([8, 16, 24]))
     width = draw(st.sampled_from([1, 2, 7, 40, 65]))
     height = -(-LARGE // (4 * channels * width)) + draw(st.integers(0, 9))
@@ -32,19 +32,23 @@ def pairs(draw):
     )
     kernel = draw(st.sampled_from([(3, 3), (5, 5), (3, 1), (1, 5), (7, 7)]))
     side = (kernel[1] - 1) // 2
-    depthwise = Conv2d(
+    stride = (draw(st.sampled_from([1, 2, 3])),) * 2
+    reader = Conv2d(
         channels,
         channels,
         kernel,
-        (draw(st.sampled_from([1, 2, 3])),) * 2,
+        stride,
         (draw(st.one_of(sides, st.just((40, 0)))), (side, side)),
         (draw(st.sampled_from([1, 1, 1, 9])), 1),
         groups=channels,
         activation=draw(st.sampled_from(["identity", "hard_swish", "silu"])),
     )
+    if draw(st.booleans()):
+        above, below = (draw(st.integers(0, kernel[0] - 1)) for _ in range(2))
+        reader = MaxPool(kernel, stride, ((above, below), (side, side)))
     inputs = [INPUT, "other"] if dense.residual else [INPUT]
-    last = "depthwise"
-    rows = [("other", Conv2d(3, channels)), ("dense", dense, *inputs), (last, depthwise, "dense")]
+    last = "reader"
+    rows = [("other", Conv2d(3, channels)), ("dense", dense, *inputs), (last, reader, "dense")]
     return layers(*rows, ("after", Conv2d(channels, 4), last)), (height, width, 3)
 
 

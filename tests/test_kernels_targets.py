@@ -85,6 +85,7 @@ INSTRUCTIONS = {
     "f32_add": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_global_avg_pool": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_pool": (r"fcm\w+\s+v\d+\.4s", r"vcmp\w*ps\s.*%{}mm"),
+    "f32_max_pool": (r"fcm\w+\s+v\d+\.4s", r"vcmp\w*ps\s.*%{}mm"),
     "s8_dot_products": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
     "s8_near_pairs": WIDENED,
     "s8_graph_search": (r"smull\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm"),
