@@ -110,7 +110,7 @@ def convolution(
     scratch : At, optional
         Room for :func:`scratch_size` values; without it, kernels that need none.
     sum_first : bool
-        Whether ``residual`` is added before the activation.
+        Whether ``residual``, if there is one, is added before the activation.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def convolution(
     """
     first = window.first_tap(x)
     bias = np.ascontiguousarray(bias, np.float32)
-    curve = applied(activation, slope)
+    curve, sum_first = applied(activation, slope), sum_first and residual is not None
     if is_depthwise(weights, window, groups) and residual is None:
         taps = aligned(weights.reshape(len(weights), -1).T, np.float32)
         calls = depthwise(out, first, window.kernel, window.stride, taps, bias, curve)

@@ -114,7 +114,7 @@ def conv2d(
             _residual(residual, out),
             slope,
             At(np.empty(scratch, np.float32)) if scratch else None,
-            sum_first and residual is not None,
+            sum_first,
         )
     )
     return out

@@ -42,7 +42,7 @@ def conv2d(
     slope : float
         leaky_relu's.
     sum_first : bool
-        Add the residual before the activation instead.
+        Add the residual, if there is one, before the activation instead.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def conv2d(
         for g in range(groups)
     ]
     out = np.concatenate(parts, axis=2)
-    if sum_first:
+    if sum_first and residual is not None:
         return _finish(out + _f64(residual), bias, activation, slope=slope)
     return _finish(out, bias, activation, residual, slope)
 

@@ -53,6 +53,7 @@ CONV = [
     conv2d((5, 6), 8, 40, residual=True, activation="relu"),
     conv2d((5, 6), 8, 16, (3, 3), padding=1, residual=True, activation="silu"),
     *(conv2d((5, 6), 9, 41, residual=True, sum_first=True, activation=a) for a in ACTIVATIONS),
+    conv2d((5, 6), 9, 41, sum_first=True, activation="relu"),
     conv2d((5, 6), 8, 40, slope=0.1, activation="leaky_relu"),
     conv2d((5, 6), 8, 16, padding=2, stride=3),
     conv2d((30, 31), 16, 72, activation="hard_swish"),

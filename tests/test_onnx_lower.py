@@ -92,7 +92,9 @@ def lowered(onnxruntime, nodes, outputs=("y",), opset=17, image=(2, 3, 7, 9), sh
 def _name(op):
     """An operator's name, with what is fused into it."""
     activation = getattr(op, "activation", "identity")
-    more = [activation] * (activation != "identity") + ["+"] * getattr(op, "residual", False)
+    more = [activation] * (activation != "identity")
+    if getattr(op, "residual", False):
+        more = ["+", *more] if op.sum_first else [*more, "+"]
     return " ".join([type(op).__name__, *more])
 
 
@@ -201,7 +203,7 @@ def test_residual_and_concatenation(onnxruntime, kind):
         *(node("Relu", "s", "r"), node("Concat", "r c", axis=1)),
     ]
     steps, apart = lowered(onnxruntime, nodes)
-    assert (sorted(steps), apart) == (["Activation", "Concat", "Conv2d", "Conv2d +"], [])
+    assert (sorted(steps), apart) == (["Concat", "Conv2d", "Conv2d + relu"], [])
 
 
 def shuffle(source, result):

@@ -7,7 +7,7 @@ from dataclasses import fields
 from rvcnn import ops
 from rvcnn.errors import ShapeError, WeightsError
 from rvcnn.graph import INPUT, Graph, Node
-from rvcnn.kernels.elementwise import ACTIVATIONS
+from rvcnn.kernels.activation import ACTIVATIONS
 from rvcnn.ops.base import Sides
 
 from .registry import Architecture
