@@ -68,6 +68,15 @@ def test_imported(tmp_path):
     assert [row["engine"] for row in rows] == ["built in", "imported"]
 
 
+def test_filters(tmp_path):
+    rows = measured("filters.py", folder=tmp_path)
+    shares = [float(row["median"]) for row in rows if row["mode"] == "as brute force"]
+    assert shares == [1] * 4
+    names = [row["engine"] for row in rows if row["mode"] == "search"]
+    assert names == ["no filter", "all", "half", "hundredth", "tenthousandth"]
+    assert sum(row["mode"] == "first" for row in rows) == 2
+
+
 def test_scan(tmp_path):
     rows = measured("scan.py", folder=tmp_path)
     kinds = [(row["engine"], row["unit"], row["threads"]) for row in rows]
