@@ -6,7 +6,7 @@ from hostile_onnx import model, node, tensor
 from test_backbones import relative_error
 
 import rvcnn
-from rvcnn.errors import ShapeError, UsageError, WeightsError
+from rvcnn.errors import ShapeError, UsageError
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx`")
 pytestmark = pytest.mark.compare
@@ -332,12 +332,31 @@ def test_inputs_that_do_not_fit():
         session.run(good[:, :, :2, :2])
 
 
-def test_a_branch_that_depends_on_the_image():
-    branch = onnx.helper.make_graph([], "g", [], [])
-    nodes = [
-        *(node("ReduceMax", "image", "m", keepdims=0), node("Cast", "m", "b", to=9)),
-        onnx.helper.make_node("If", ["b"], ["y"], then_branch=branch, else_branch=branch),
+def branching(branches):
+    """A network whose branch depends on the image's largest value."""
+    graphs = {
+        f"{name}_branch": onnx.helper.make_graph(
+            nodes, "g", [], [onnx.ValueInfoProto(name=f"{name} result") for _ in nodes[-1:]]
+        )
+        for name, nodes in branches.items()
+    }
+    return [
+        *(CONV, node("ReduceMax", "c", "m", keepdims=0), node("Greater", "m zero", "b")),
+        onnx.helper.make_node("If", ["b"], ["y"], **graphs),
     ]
-    session = rvcnn.onnx.load(model(nodes, [], [IMAGE]))
-    with pytest.raises(WeightsError, match="an If that depends on the image"):
-        session.run(np.ones((1, 3, 4, 4), np.float32))
+
+
+def test_branches_that_depend_on_the_image(onnxruntime):
+    branches = {
+        name: [onnx.helper.make_node(op, ["c"], [f"{name} result"])]
+        for name, op in (("then", "Relu"), ("else", "Neg"))
+    }
+    assert lowered(onnxruntime, branching(branches)) == (["Conv2d"], ["ReduceMax", "Greater", "If"])
+
+
+def test_a_branch_without_results():
+    names = {"w", "zero"}
+    tensors = [tensor(name, TENSORS[name]) for name in names]
+    made = model(branching({"then": [], "else": []}), tensors, [IMAGE])
+    with pytest.raises(ShapeError, match="a graph with 0 results for 1"):
+        rvcnn.onnx.load(made).run(np.ones((1, 3, 4, 4), np.float32))

@@ -49,13 +49,16 @@ def _controlled(node, inputs, values, opset):
         return lambda *given: _evaluate(graph, given, values, opset), graph
 
     try:
-        return CONTROL[node.kind](body, inputs, node.attributes, opset)
+        made = CONTROL[node.kind](body, inputs, node.attributes, opset)
     except RvcnnError:
         raise
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ShapeError(
             f"{node.op}: inputs and results do not fit its graph ({error}): export the model again"
         ) from error
+    if len(made) < len(node.outputs):
+        raise ShapeError(f"{node.op}: a graph with {len(made)} results for {len(node.outputs)}")
+    return made
 
 
 def _evaluate(graph, given, outer, opset):
