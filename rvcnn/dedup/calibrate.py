@@ -108,6 +108,11 @@ def calibrate(
     order = np.random.default_rng(seed).permutation(len(paths))
     chosen = [os.fspath(paths[i]) for i in np.sort(order[:sample])]
     names, versions = _embed(embedder, chosen, invariant, workers or available_cpus(), progress)
+    return _judged(names, versions, rate, workers)
+
+
+def _judged(names: list[str], versions: np.ndarray, rate: float, workers: int) -> Calibration:
+    """Find the threshold by (N, versions, D) vectors, of which the last are the edits'."""
     turned = versions.shape[1] - len(EDITS)
     own = np.einsum("iod,ijd->ioj", versions[:, :turned], versions[:, turned:]).max(axis=1)
     whole = own[:, [list(EDITS).index(name) for name in WHOLE]]
@@ -144,12 +149,13 @@ def _embed(embedder, paths, invariant, workers, progress) -> tuple[list[str], np
 
     The versions are the picture as it is, or in its eight orientations, then its edits.
     """
+    limits = {"min_side": embedder.preprocess.resize, "max_megapixels": embedder.max_megapixels}
     most = round(DRAFT_MARGIN * embedder.preprocess.resize)
 
     def versions(job):
         number, path = job
         try:
-            image = _reduced(decode(path, min_side=embedder.preprocess.resize).image, most)
+            image = _reduced(decode(path, **limits).image, most)
         except (ImageError, OSError):
             return None
         rows = embed_orientations(embedder, decode(image))[: ORIENTATIONS if invariant else 1]

@@ -17,6 +17,7 @@ from rvcnn.dedup.pictures import Picture
 from rvcnn.dedup.vectors import Vectors
 from rvcnn.errors import ImageError
 from rvcnn.images import Decoded, decode
+from rvcnn.index.vectors import checked
 from rvcnn.threads import available_cpus, ordered_map
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ class Invariant:
 
         def embed(number):
             embedder = self._embedder
-            side = embedder.preprocess.resize
+            side, most = embedder.preprocess.resize, embedder.max_megapixels
             try:
-                decoded = decode(pictures[number].path, min_side=side)
+                decoded = decode(pictures[number].path, min_side=side, max_megapixels=most)
             except (ImageError, OSError):
                 return np.empty((0, embedder.dim), np.float32)
             return embed_orientations(embedder, decoded)[1:]
@@ -109,7 +110,7 @@ class Invariant:
             rows.append(row)
             self._progress(number + 1 - done, total)
         owners = np.repeat(np.asarray(numbers), [len(row) for row in rows])
-        return owners, np.ascontiguousarray(np.concatenate(rows), np.float32)
+        return owners, checked(np.concatenate(rows), self._embedder.dim, "cosine")
 
 
 def _best(found: Sequence[Pairs]) -> Pairs:
