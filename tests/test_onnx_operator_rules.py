@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rvcnn.errors import ShapeError, WeightsError
 from rvcnn.onnx.operators import OPERATORS
+from rvcnn.onnx.operators.activations import LARGE
 
 SAME_BEFORE = [
     ("Squeeze", (1, 3, 1, 2), dict(axes=[2]), [np.array([2])]),
@@ -66,6 +67,7 @@ def test_operators_of_classifiers_detectors_and_readers_are_there():
     assert set(LISTED.split()) <= OPERATORS.keys()
 
 
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.integers(-9, 9), min_size=2, max_size=2),
     st.lists(st.integers(-9, 9), min_size=2, max_size=2),
@@ -111,6 +113,7 @@ def taps_of(side, ceil_mode):
     return [[start + i * dilation for i in range(kernel)] for start in starts]
 
 
+@settings(max_examples=100, deadline=None)
 @given(
     sides,
     sides,
@@ -177,6 +180,17 @@ def test_half_precision_is_rounded_once(op, count, function):
     assert got.dtype == np.float16
     # Half a unit of the last of 11 bits, and of float32's sums less than another.
     assert (np.abs(got - want) <= 2.0**-11 * np.abs(want) + 1e-5).all()
+
+
+@pytest.mark.parametrize("op", ["Sigmoid", "Swish", "HardSwish", "LeakyRelu"])
+def test_large_arrays_have_the_values_of_small_ones(op):
+    """The kernels compute the same functions as NumPy, of any shape and order of the values."""
+    x = np.random.default_rng(0).standard_normal((40, 30, LARGE // 1000)).astype(np.float32).T * 5
+    assert x.size >= LARGE
+    (large,) = OPERATORS[op].run({}, 24, x)
+    small = [OPERATORS[op].run({}, 24, part)[0] for part in x]
+    assert large.shape == x.shape
+    np.testing.assert_allclose(large, np.stack(small), rtol=1e-6, atol=1e-6)
 
 
 HUGE = np.array([1 << 20, 1 << 20, 1 << 10])

@@ -3,9 +3,17 @@
 import numpy as np
 
 from rvcnn.errors import WeightsError
+from rvcnn.kernels import functional
 
 from .arithmetic import erf
 from .base import axis_of, operators
+
+LARGE = 1 << 14
+"""Values from which on a kernel's call costs less than NumPy's passes over them."""
+
+
+def _is_large(x):
+    return x.dtype == np.float32 and x.size >= LARGE
 
 
 def relu(x):
@@ -15,6 +23,8 @@ def relu(x):
 
 def leaky_relu(x, *, alpha=0.01):
     """``x``, negative values times `alpha`."""
+    if _is_large(x):
+        return functional.activation(x, "leaky_relu", alpha)
     return np.where(x < 0, x * np.asarray(alpha, x.dtype), x)
 
 
@@ -25,6 +35,8 @@ def prelu(x, slope):
 
 def sigmoid(x):
     """``1 / (1 + exp(-x))`` without overflow."""
+    if _is_large(x):
+        return functional.activation(x, "sigmoid")
     small = np.exp(-np.abs(x))
     return np.where(x < 0, small, np.asarray(1, x.dtype)) / (1 + small)
 
@@ -36,11 +48,15 @@ def hard_sigmoid(x, *, alpha=0.2, beta=0.5):
 
 def hard_swish(x):
     """``x * clip(x / 6 + 1 / 2, 0, 1)``."""
+    if _is_large(x):
+        return functional.activation(x, "hard_swish")
     return x * hard_sigmoid(x, alpha=1 / 6, beta=0.5)
 
 
 def swish(x, *, alpha=1.0):
     """``x * sigmoid(alpha * x)``."""
+    if alpha == 1 and _is_large(x):
+        return functional.activation(x, "silu")
     return x * sigmoid(x * np.asarray(alpha, x.dtype))
 
 

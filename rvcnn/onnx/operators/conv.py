@@ -7,7 +7,6 @@ from rvcnn.kernels import functional
 
 from .activations import swish
 from .base import check_size, choose, ints, operators
-from .products import product
 from .windows import Windows, padding, per_axis, windows
 
 
@@ -180,7 +179,7 @@ def conv_transpose(
         for g in range(group):
             pixels = image[g * depth : (g + 1) * depth].reshape(depth, -1)
             filters = weights[g * depth : (g + 1) * depth].reshape(depth, -1)
-            columns = product(pixels.T, filters).T.reshape(1, rows, *kernel, *x.shape[2:])
+            columns = (filters.T @ pixels).reshape(1, rows, *kernel, *x.shape[2:])
             result[g * rows : (g + 1) * rows] = add_taps(columns, w, size)[0]
     return out if bias is None else out + bias.reshape(-1, *(1,) * dims)
 

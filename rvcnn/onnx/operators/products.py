@@ -1,18 +1,14 @@
-"""Products of matrices."""
+"""Products of matrices, by NumPy.
+
+The kernels want one of the two packed, which pays where it is a network's weights: those products
+are layers of a plan.
+"""
 
 import numpy as np
 
 from rvcnn.errors import ShapeError
-from rvcnn.kernels import functional
 
 from .base import LARGEST, check_size, operators
-
-
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``a @ b`` of two matrices: of float32 by the kernels, otherwise by NumPy."""
-    if a.dtype == b.dtype == np.float32 and a.size and b.size:
-        return functional.linear(a, b.T)
-    return a @ b
 
 
 def matmul(a, b):
@@ -21,10 +17,9 @@ def matmul(a, b):
         raise ShapeError(f"matrices {a.shape} and {b.shape} do not fit")
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     check_size((*lead, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())), a.dtype)
-    if b.ndim == 2 and a.ndim >= 2:
-        rows = product(a.reshape(-1, a.shape[-1]), b)
-        return rows.reshape(*a.shape[:-1], b.shape[1])
-    return np.matmul(a, b)
+    if b.ndim == 2 and a.ndim > 2:
+        return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[1])
+    return a @ b
 
 
 # The names are those of the specification.
@@ -33,7 +28,7 @@ def gemm(a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0):  # noqa: N80
     a, b = a.T if transA else a, b.T if transB else b
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ShapeError(f"matrices {a.shape} and {b.shape} do not fit")
-    out = product(a, b)
+    out = a @ b
     if alpha != 1:
         out = (out * alpha).astype(a.dtype, copy=False)
     if c is None or not beta:

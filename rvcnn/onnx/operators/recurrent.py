@@ -8,7 +8,6 @@ from rvcnn.errors import ShapeError
 
 from . import activations as curves
 from .base import check_size, choose, ints, operators
-from .products import product
 
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
@@ -107,7 +106,7 @@ def _layer(make_step, count, x, w, r, b, lengths, initial, direction, layout):
     outs, ends = [], []
     for d, backwards in enumerate(reverses):
         inside = _reversed(x, lengths) if backwards else x
-        gates = product(inside.reshape(-1, x.shape[2]), w[d].T).reshape(*x.shape[:2], -1)
+        gates = (inside.reshape(-1, x.shape[2]) @ w[d].T).reshape(*x.shape[:2], -1)
         biases = b[d, : count * hidden], b[d, count * hidden :]
         out, end = _run(make_step(d, r[d].T, *biases), gates, [s[d] for s in initial], lengths)
         outs.append(_reversed(out, lengths) if backwards else out)
