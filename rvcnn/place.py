@@ -1,7 +1,9 @@
 """Where a folder's index is, which part of it lies below that folder, and what made it."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,7 +77,14 @@ class Place(NamedTuple):
             "failed": stats.failed,
             "stale": stats.stale,
             "bytes": stats.bytes,
+            **({"metadata": keys} if (keys := self._keys()) else {}),
         }
+
+    def _keys(self) -> dict[str, int]:
+        """Return how many images have each key of metadata, those of the most first."""
+        with self.index.snapshot() as now:
+            keys = Counter(chain.from_iterable(lookups.metadata(now).values()))
+        return dict(sorted(keys.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def check_made_by(self, embedder: "Embedder") -> None:
         """Raise IndexMismatchError unless the vectors are this embedder's.

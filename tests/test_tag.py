@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -324,6 +325,14 @@ def test_tag_and_search(photos):
     found = run_ok("search", "photos/a.png", "--in", "photos", "--json", "-k", "1")
     assert json.loads(found)["metadata"] == {"species": "fox", "year": 2021}
     assert Index.open("photos").item("other2.png").metadata == {"species": "cat", "year": 2019}
+
+
+def test_info_counts_keys(photos):
+    write(photos.parent / "t.csv", "path,species,year\na.png,fox,2021\nother2.png,,2019\n")
+    run_ok("tag", "photos", "t.csv")
+    facts = json.loads(run_ok("info", "photos", "--json"))
+    assert facts["metadata"] == {"year": 2, "species": 1}
+    assert re.search("^metadata +year 2, species 1$", run_ok("info", "photos"), re.M)
 
 
 def test_tag_names_what_it_leaves_out(photos):
