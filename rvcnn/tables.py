@@ -232,6 +232,10 @@ def _row(line: int, path: str, values: dict, columns: tuple[str, ...] | None) ->
     if not path:
         raise _BadRow("no path")
     try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise _BadRow("a path that no file can have") from None
+    try:
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise _BadRow("a value that is no UTF-8") from None

@@ -119,6 +119,7 @@ def test_a_column_of_paths_by_name(tmp_path):
         ("t.jsonl", '{"n": 1}', "no key path"),
         ("t.jsonl", '{"path": 7}', "path is no text"),
         ("t.jsonl", '{"path": ""}', "no path"),
+        pytest.param("t.jsonl", '{"path": "\\ud800"}', "that no file can have", marks=posix),
         ("t.jsonl", '{"path": "a", "n": NaN}', "NaN is no number that JSON has"),
         ("t.jsonl", '{"path": "a", "n": 1e999}', "1e999 is no number"),
         ("t.jsonl", '{"path": "a", "n": "\\ud800"}', "a value that is no UTF-8"),
