@@ -5,7 +5,7 @@ import click
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import note, printable
-from rvcnn.cli.engine import make_embedder, quiet_libraries
+from rvcnn.cli.engine import build_graph, make_embedder, quiet_libraries
 from rvcnn.cli.progress import Progress
 from rvcnn.cli.report import show_timings, summary
 
@@ -16,6 +16,12 @@ OF_AN_INDEX = ("rebuild", "prune", "vectors")
 @click.command("embed", cls=Command, example="rvcnn embed photos --exclude '*_thumb.jpg'")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=options.PATH)
 @options.output_file("Also write the vectors to FILE: .npz .npy .csv .jsonl .parquet.")
+@click.option(
+    "--ann",
+    is_flag=True,
+    help="Also build the graph by which a search need not look at every image. What is added later "
+    "is searched exactly until this is run again.",
+)
 @click.option("--no-index", is_flag=True, help="Only write FILE; PATH may be an image then.")
 @options.scan
 @options.update
@@ -33,7 +39,7 @@ OF_AN_INDEX = ("rebuild", "prune", "vectors")
 @options.quiet
 @click.pass_context
 def command(
-    ctx, paths, output, no_index, filters, changes, min_recall, engine, strict, timings, quiet
+    ctx, paths, output, ann, no_index, filters, changes, min_recall, engine, strict, timings, quiet
 ) -> None:
     """Embed the images below each PATH into its index.
 
@@ -42,8 +48,10 @@ def command(
     """
     from rvcnn import export, folder, loose, place
 
-    if no_index and (output is None or any(changes[key] for key in OF_AN_INDEX)):
-        raise click.UsageError("--no-index needs -o FILE, and no --rebuild, --prune or --vectors")
+    if no_index and (output is None or ann or any(changes[key] for key in OF_AN_INDEX)):
+        raise click.UsageError(
+            "--no-index needs -o FILE, and no --ann, --rebuild, --prune or --vectors"
+        )
     if output is not None:
         export.check_target(output)
     place.check_paths(paths, folders_only=not no_index)
@@ -63,6 +71,8 @@ def command(
                 str(p): folder.update(p, embedder, max_megapixels=limit, **filters, **changes)
                 for p in paths
             }
+    for path in paths if ann else ():
+        build_graph(path, engine["workers"], changes["wait"], quiet)
     if output is not None:
         if not no_index:
             names, vectors = place.rows_below(paths)

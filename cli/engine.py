@@ -67,6 +67,22 @@ def compile_pairs(quiet: bool) -> None:
     kernel.load()
 
 
+def build_graph(folder: Path, workers: int, wait: float, quiet: bool) -> None:
+    """Build the graph of a folder's index, and say what takes time."""
+    from time import monotonic
+
+    from rvcnn import place
+
+    index, start = place.open_place(folder).index, monotonic()
+
+    def told(step):
+        if not quiet:
+            note(f"{folder}: {step}")
+
+    if index.build_ann(workers=workers, wait=wait, note=told):
+        told(f"the graph of {len(index)} images is ready, after {monotonic() - start:.0f} s")
+
+
 def quiet_libraries() -> None:
     """Keep off stderr what image libraries print on their own, until the command ends."""
     import logging

@@ -128,6 +128,9 @@ update = grouped(
 )
 query = grouped(
     "query",
+    exact=click.option(
+        "--exact", is_flag=True, help="Look at every image, though `embed --ann` made a graph."
+    ),
     away=click.option(
         "--not",
         "away",

@@ -80,7 +80,9 @@ def _search(
     vector = _vector(places, queries, query, functools.partial(_embedder, places, engine, quiet))
     leave_out = queries if exclude_query else ()
     workers = engine["workers"]
-    found = search.nearest(places, vector, top, min_similarity, leave_out, workers, where)
+    found = search.nearest(
+        places, vector, top, min_similarity, leave_out, workers, where, query["exact"]
+    )
     if found.gone:
         note(
             f"{found.gone} left out: the files are gone (`rvcnn embed` brings the index up to date)"

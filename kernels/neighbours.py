@@ -16,6 +16,7 @@ from ._program import Call
 if TYPE_CHECKING:
     from ._control import hidden, prefetch
     from ._int import as_unsigned, dot, load_groups_s8, sum_lanes_s32, zeros_s32
+    from ._simd import fma, load, splat, sum_lanes
 
 LINE = 64
 """Bytes of a cache line."""
@@ -132,6 +133,34 @@ def s8_graph_search(
             pool[best + i] = none
 
 
+@kernel("f32_dot_rows__v{LANES}")
+def f32_dot_rows(
+    out: F32, queries: F32, vectors: F32, chosen: I64, count: int, each: int, dim: int
+):
+    """``out[q, i] = queries[q] . vectors[chosen[q, i]]``, summed as ``f32_dot_products`` does."""
+    whole = dim - dim % 32
+    for q in range(count):
+        for i in range(q * each, q * each + each):
+            if i + 4 < count * each:
+                for line in range(0, dim, 16):
+                    prefetch(vectors, chosen[i + 4] * dim + line)
+            at = chosen[i] * dim
+            rest = splat(0.0, 1)
+            for v in unroll(32 // LANES):
+                reg_s[v] = splat(0.0, LANES)
+            for d in range(0, whole, 32):
+                for v in unroll(32 // LANES):
+                    a = load(queries, q * dim + d + v * LANES, LANES)
+                    b = load(vectors, at + d + v * LANES, LANES)
+                    reg_s[v] = fma(a, b, reg_s[v])
+            for d in range(whole, dim):
+                rest = fma(load(queries, q * dim + d, 1), load(vectors, at + d, 1), rest)
+            for k in unroll(1, 6):
+                for v in unroll((32 // LANES) >> k):
+                    reg_s[v] = reg_s[v] + reg_s[v + ((32 // LANES) >> k)]
+            out[i] = sum_lanes(reg_s[0]) + sum_lanes(rest)
+
+
 SEARCH_ROWS, AHEAD = 4, 8
 """Vectors that share a query's registers in a walk, and how many ahead of them are asked for."""
 
@@ -193,3 +222,24 @@ def graph_search(pool, values, queries, scales, neighbours, held, entries, membe
     args += (*pool.shape, neighbours, rows, degree, *held, int(biased), queries.shape[1])
     args += (entries, entries.shape[1], entries.shape[1], members)
     return [Call(search_kernel(), args)]
+
+
+def rows_kernel():
+    """The kernel of :func:`dot_rows`."""
+    return f32_dot_rows(LANES=_target.lanes())
+
+
+def dot_rows(out, queries, vectors, chosen):
+    """Calls for ``out[q, i] = queries[q] . vectors[chosen[q, i]]``.
+
+    Parameters
+    ----------
+    out : ndarray
+        (Q, K) float32: bit by bit what ``vector.dot_products`` gives.
+    queries, vectors : ndarray
+        (Q, D) and (N, D) float32.
+    chosen : ndarray
+        (Q, K) int64: rows of `vectors`.
+    """
+    args = (out, queries, vectors, chosen, *chosen.shape, queries.shape[1])
+    return [Call(rows_kernel(), args)]

@@ -25,6 +25,7 @@ def s8_prune(
     width: int,
     first: int,
     count: int,
+    start: int,
     rows: int,
     order: S32,
     distances: F32,
@@ -38,15 +39,16 @@ def s8_prune(
     """Of each row's candidates, nearest first, those that no chosen one is nearer to than the row.
 
     Rows ``first`` to ``first + count`` of ``candidates`` and of ``out``, of ``width`` and
-    ``degree`` numbers; what is negative is none. Where fewer than ``fill`` are chosen, the nearest
-    of the others follow. The square of a distance is ``squares[a] + squares[b] - 2 (a . b +
-    rests[a] rests[b])``.
+    ``degree`` numbers, are those of vectors from ``start`` on; what is negative is none. Where
+    fewer than ``fill`` are chosen, the nearest of the others follow. The square of a distance is
+    ``squares[a] + squares[b] - 2 (a . b + rests[a] rests[b])``.
     """
     whole = dim - dim % (GROUP * LANES)
     none = hidden(-1)
-    for row in range(first, first + count):
+    for place in range(first, first + count):
+        row = start + place
         held = 0
-        for i in range(row * width, row * width + width):
+        for i in range(place * width, place * width + width):
             id = candidates[i]
             if id >= 0 and id != row and id < rows:
                 order[held] = id
@@ -98,13 +100,13 @@ def s8_prune(
             # A candidate that is there twice is passed over the second time.
             known = 0
             for j in range(at):
-                if out[row * degree + j] == order[i]:
+                if out[place * degree + j] == order[i]:
                     known = 1
             if (i < chosen or at < fill) and not known and at < degree:
-                out[row * degree + at] = order[i]
+                out[place * degree + at] = order[i]
                 at += 1
         for i in range(at, degree):
-            out[row * degree + i] = none
+            out[place * degree + i] = none
 
 
 def prune_kernel():
@@ -112,7 +114,7 @@ def prune_kernel():
     return s8_prune(GROUP=_target.dot().group, LANES=_target.lanes())
 
 
-def prune(out, fill, candidates, held, starts, squares, rests, first, count):
+def prune(out, fill, candidates, held, starts, squares, rests, first, count, start=0):
     """Calls for the pruning of some rows of a graph.
 
     Parameters
@@ -130,10 +132,12 @@ def prune(out, fill, candidates, held, starts, squares, rests, first, count):
     squares, rests : ndarray
         (N,) float32: of the vectors' lengths, and of one more value that each vector has.
     first, count : int
-        Which rows.
+        Which rows of `out` and `candidates`.
+    start : int
+        The first of them is the row of this number.
     """
     width = candidates.shape[1]
     scratch = np.empty(width, np.int32), np.empty(width, np.float32)
-    args = (out, out.shape[1], fill, candidates, width, first, count, len(out), *scratch)
+    args = (out, out.shape[1], fill, candidates, width, first, count, start, len(starts), *scratch)
     args += (held.vectors, starts, held.steps, squares, rests, held.vectors.shape[1])
     return [Call(prune_kernel(), args)]

@@ -48,31 +48,33 @@ def nearest(
     leave_out: Sequence[Path] = (),
     workers: int = 0,
     where: Condition | None = None,
+    exact: bool = False,
 ) -> Found:
     """Return the `k` images nearest to `vector` in all `places`, best first, each file once.
 
     Those of which the files are gone, those that `leave_out` names, and those for which `where` is
-    not true are passed over.
+    not true are passed over. An index that has a graph is searched by it, unless `exact`.
     """
     unwanted = {file_identity(path) for path in leave_out}
     hits: dict[Path, Hit] = {}
     gone = 0
     for place in places:
         wanted = place.condition(where)
-        found = _nearest_in(place, vector, k, min_similarity, unwanted, workers, wanted)
+        options = {"workers": workers, "where": wanted, "exact": exact}
+        found = _nearest_in(place, vector, k, min_similarity, unwanted, options)
         gone += found.gone
         hits.update((place.index.path / hit.item.id, hit) for hit in found.hits)
     best = sorted(hits.values(), key=lambda hit: (-hit.score, os.fsencode(hit.path)))
     return Found(best[:k], gone)
 
 
-def _nearest_in(place: Place, vector, k, min_similarity, unwanted, workers, where) -> Found:
+def _nearest_in(place: Place, vector, k, min_similarity, unwanted, options) -> Found:
     """Search one index, asking for more until `k` of the answers may be shown."""
     ask = k + len(unwanted)
     while True:
         hits: list[Hit] = []
         gone = 0
-        found = place.index.search(vector[None], k=ask, workers=workers, where=where)
+        found = place.index.search(vector[None], k=ask, **options)
         for score, name in _as_far_as(min_similarity, found.scores[0], found.ids[0]):
             path, item = place.path_of(name), place.index.item(name)
             identity = file_identity(path)

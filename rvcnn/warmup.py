@@ -1,13 +1,16 @@
 """Fill the disk cache of compiled kernels before anybody waits for it."""
 
 from . import kernels
-from .kernels import vector
+from .kernels import neighbours, pruning, vector
 from .kernels.resize import resize_kernel
 
 
 def _needed(embedder, search):
     embedding = [kernels.FAMILIES["walk"](), resize_kernel(), *embedder.backend.kernels()]
-    return embedding + (vector.dot_kernels() if search else [])
+    if not search:
+        return embedding
+    graph = [neighbours.search_kernel(), neighbours.rows_kernel(), pruning.prune_kernel()]
+    return [*embedding, *vector.dot_kernels(), *graph]
 
 
 def is_compiled(embedder, search=True):
@@ -24,7 +27,7 @@ def warmup(embedder, progress=lambda done, total: None, search=True):
     progress : callable
         Told how many kernels of how many are ready.
     search : bool
-        Whether those of search are wanted, which compile in less than a second.
+        Whether those of search are wanted, which compile in some seconds.
 
     Returns
     -------

@@ -167,5 +167,10 @@ def calls_of_plans():
 def other_kernels():
     """Return the kernels that no problem calls, for this lane count."""
     kernels = [call.kernel for calls in calls_of_plans().values() for call in calls]
-    kernels += [neighbours.search_kernel(), pruning.prune_kernel(), resize.resize_kernel()]
+    kernels += [
+        neighbours.search_kernel(),
+        neighbours.rows_kernel(),
+        pruning.prune_kernel(),
+        resize.resize_kernel(),
+    ]
     return [k for k in kernels if k.address]

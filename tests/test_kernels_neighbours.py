@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from kernels_memory import guarded
 
-from rvcnn.kernels import At, lanes, neighbours, pruning, run
+from rvcnn.kernels import At, dot_products, lanes, neighbours, pruning, run
 
 DIMS = (1, 3, 4, 17, 63, 64, 65, 128, 200, 512)
 
@@ -171,9 +171,25 @@ def test_pruning_keeps_what_its_definition_does(dim, degree, fill):
     candidates = rng.integers(-1, 60, (60, 25), dtype=np.int32)
     graph = np.empty((60, degree), np.int32)
     starts = neighbours.starts_of(held.vectors)
-    for first, count in ((0, 17), (17, 43)):
-        run(pruning.prune(graph, fill, candidates, held, starts, squares, rests, first, count))
+    geometry = candidates, held, starts, squares, rests
+    for first, count in ((0, 17), (17, 3)):
+        run(pruning.prune(graph, fill, *geometry, first, count))
+    last = candidates[20:].copy(), *geometry[1:]
+    run(pruning.prune(graph[20:], fill, *last, 0, 40, start=20))
     np.testing.assert_array_equal(graph, pruned(candidates, held, squares, rests, degree, fill))
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_products_with_chosen_rows_are_those_with_all(dim):
+    rng = np.random.default_rng(dim)
+    queries, rows = (rng.standard_normal((n, dim)).astype(np.float32) for n in (3, 50))
+    chosen = rng.integers(0, 50, (3, 7))
+    out = np.empty((3, 7), np.float32)
+    run(neighbours.dot_rows(out, queries, rows, chosen))
+    want = np.take_along_axis(queries.astype(np.float64) @ rows.T, chosen, axis=1)
+    sizes = np.take_along_axis(np.abs(queries) @ np.abs(rows).T, chosen, axis=1)
+    assert (np.abs(out - want) <= (dim + 8) * 2.0**-24 * sizes).all()
+    assert out.tobytes() == np.take_along_axis(dot_products(queries, rows), chosen, 1).tobytes()
 
 
 # --- elsewhere ----------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ INSTRUCTIONS = {
     "f32_activation": FMA,
     "f32_l2_normalize": FMA,
     "f32_dot_products": FMA,
+    "f32_dot_rows": FMA,
     "f32_scale_shift": FMA,
     "u8_scale_shift": FMA,
     "u8_resize": FMA,

@@ -28,7 +28,7 @@ def build_ann(
     home: Home,
     source: Source,
     degree: int,
-    neighbours: int,
+    breadth: int,
     workers: int,
     wait: float,
     note: Callable[[str], None],
@@ -37,7 +37,7 @@ def build_ann(
 
     Readers and writers go on meanwhile. What is added or removed until it is done is found too.
     """
-    settings = {"degree": degree, "neighbours": neighbours}
+    settings = {"degree": degree, "breadth": breadth}
     while True:
         with source.snapshot() as now:
             state, vectors, metric = now.state, now.all_vectors, now.manifest.metric

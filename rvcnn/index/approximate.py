@@ -13,6 +13,7 @@ _MOST_SHARE = 8  # of the graph's rows, above which a pool is no shorter way tha
 _WIDER = 4
 _SCORED = 2  # of a pool, for each result that is wanted, and
 _SCORED_MORE = 12
+_MOST_QUERIES = 256  # at once
 
 
 class Living(NamedTuple):
@@ -46,6 +47,7 @@ def top_k(
     k: int,
     living: Living,
     ids_of: Callable[[np.ndarray], list[bytes]],
+    exactly: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     effort: int = 0,
     workers: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -57,54 +59,68 @@ def top_k(
         N vectors, of which the walk's graph has the first G.
     queries
         (Q, D) C-contiguous float32, checked.
+    k
+        How many; at most `living.count`.
     ids_of
         Gives the ids of rows, by which equal scores are ordered.
+    exactly
+        Finds rows and scores by a search of everything, for queries round which most is gone.
     effort
         How many vectors the walk keeps in view; 0 for the default.
 
     Returns
     -------
     rows, scores
-        (Q, K) int64 and float32, best first, with the scores that exact search gives them.
+        (Q, k) int64 and float32, best first, with the scores that exact search gives them.
     """
-    k = min(k, living.count)
     found, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    metric, size = walk.header.metric, max(effort or EFFORT, 2 * k)
-    since = rows.part(slice(walk.header.rows, None))
-    late, _ = exact.top_k(since, queries, k, metric, living.late, workers)
-    waiting = np.arange(len(queries))
-    while len(waiting):
-        if size * _MOST_SHARE > walk.header.rows:
-            rank = np.where(living.alive, np.arange(rows.count), -1)
-            pool = exact.top_k(rows, queries[waiting], k, metric, rank, workers)[0]
-            most = k
-        else:
-            pool = walk.pool(queries[waiting], size, workers)
-            most = _SCORED * k + _SCORED_MORE
+    size, waiting = max(effort or EFFORT, 2 * k), np.arange(len(queries))
+    while len(waiting) and size * _MOST_SHARE <= walk.header.rows:
         again = []
-        for query, near in zip(waiting, pool, strict=True):
-            near = near[near >= 0]
-            near = near[living.alive[near]][:most].astype(np.int64)
-            near = np.concatenate([near, late[query] + walk.header.rows])
-            if len(near) < k:
-                again.append(query)
-                continue
-            values = exact.scores_of(rows, queries[query], near, metric)
-            order = _ordered(near, values, k, ids_of)
-            found[query], scores[query] = near[order], values[order]
-        waiting = np.array(again, np.int64)
+        for start in range(0, len(waiting), _MOST_QUERIES):
+            part = waiting[start : start + _MOST_QUERIES]
+            near = _candidates(rows, walk, queries[part], k, living, size, workers)
+            values = exact.scores_of_each(
+                rows, queries[part], np.maximum(near, 0), walk.header.metric
+            )
+            values[near < 0] = -np.inf
+            near, values = _ordered(near, values, k, ids_of)
+            found[part], scores[part] = near, values
+            again.append(part[(near < 0).any(axis=1)])
+        waiting = np.concatenate(again)
         size *= _WIDER
+    if len(waiting):
+        found[waiting], scores[waiting] = exactly(queries[waiting])
     return found, scores
 
 
-def _ordered(rows, scores, k, ids_of):
-    """Return the places of the `k` best, equal ones in the order of their ids."""
-    order = np.argsort(-scores, kind="stable")
-    near = order[scores[order] >= scores[order[k - 1]]]
-    best = scores[near]
-    if len(near) == k and (best[1:] != best[:-1]).all():
+def _candidates(rows, walk, queries, k, living, size, workers):
+    """Return (Q, C) rows, -1 for none: the nearest that a walk finds, and those no graph has."""
+    near, first = walk.pool(queries, size, workers).astype(np.int64), walk.header.rows
+    most = max(k, _SCORED * k + _SCORED_MORE)
+    if living.count < len(living.alive):
+        near[~living.alive[near]] = -1
+        order = np.argsort(near < 0, axis=1, kind="stable")
+        near = np.take_along_axis(near, order[:, :most], axis=1)
+    near = near[:, :most]
+    if first == rows.count:
         return near
-    ids = ids_of(rows[near])
-    return np.array(
-        sorted(near, key=dict(zip(near, zip(-best, ids, strict=True), strict=True)).get)
-    )[:k]
+    since = rows.part(slice(first, None))
+    late, _ = exact.top_k(since, queries, k, walk.header.metric, living.late, workers)
+    return np.concatenate([near, late + first], axis=1)
+
+
+def _ordered(near, values, k, ids_of):
+    """Return the `k` best of each query, equal ones in the order of their ids."""
+    order = np.argsort(-values, axis=1, kind="stable")
+    near, values = (np.take_along_axis(array, order, axis=1) for array in (near, values))
+    # The one that comes after the last says whether an equal one would be left out.
+    equal = (values[:, 1 : k + 1] == values[:, :k][:, : values.shape[1] - 1]) & (
+        near[:, 1 : k + 1] >= 0
+    )
+    for query in np.flatnonzero(equal.any(axis=1)):
+        good = near[query] >= 0
+        rows, best = near[query][good], values[query][good]
+        best_first = sorted(zip(-best, ids_of(rows), rows, strict=True))
+        near[query][good] = [row for _, _, row in best_first]
+    return near[:, :k], values[:, :k]

@@ -11,7 +11,7 @@ import numpy as np
 from rvcnn.errors import UsageError
 from rvcnn.index import manifest
 from rvcnn.index.ann import build_ann
-from rvcnn.index.build import DEGREE, NEIGHBOURS
+from rvcnn.index.build import BREADTH, DEGREE
 from rvcnn.index.create import create_index
 from rvcnn.index.files import Home
 from rvcnn.index.items import Item, Status
@@ -273,23 +273,22 @@ class Index:
     def build_ann(
         self,
         degree: int = DEGREE,
-        neighbours: int = NEIGHBOURS,
+        breadth: int = BREADTH,
         workers: int = 0,
         wait: float = 10.0,
         note: Callable[[str], None] = lambda step: None,
     ) -> bool:
         """Build the graph by which `search` finds the nearest without looking at every vector.
 
-        It takes minutes for a million vectors, and pynndescent, where there are many, compiles for
-        one or two the first time. Readers and writers go on meanwhile, and until it is there search
-        is exact. What is added later is searched exactly until the next build.
+        It takes minutes for a million vectors. Readers and writers go on meanwhile, and until it is
+        there search is exact. What is added later is searched exactly until the next build.
 
         Parameters
         ----------
         degree
             Most neighbours of a vector, as hnswlib's ``M``, of which its lowest layer has twice.
-        neighbours
-            How many of each vector's nearest are looked at to choose them.
+        breadth
+            How many vectors are kept in view to choose them, as hnswlib's ``ef_construction``.
         workers
             Threads; 0 for as many as this process may use.
         wait
@@ -306,11 +305,11 @@ class Index:
         IndexLockedError
             Another writer was at work for `wait` seconds.
         """
-        if not 4 <= degree <= 1024 or not 4 <= neighbours <= 1024:
+        if not 4 <= degree <= 1024 or not 4 <= breadth <= 4096:
             raise UsageError(
-                f"degree ({degree}) and neighbours ({neighbours}) lie between 4 and 1024"
+                f"degree ({degree}) and breadth ({breadth}) lie between 4 and 1024, and 4096"
             )
-        return build_ann(self._home, self._source, degree, neighbours, workers, wait, note)
+        return build_ann(self._home, self._source, degree, breadth, workers, wait, note)
 
     def nearest(self, vector: Any, where: str | Condition | None = None) -> Match | None:
         """Return the nearest to one vector (D,), or None if there is none to be found."""

@@ -195,15 +195,37 @@ def _floor(query, threshold, metric):
 
 def scores_of(rows: Rows, query: np.ndarray, candidates: np.ndarray, metric: str) -> np.ndarray:
     """Return the scores of rows; Euclidean ones from the differences, in float64."""
-    from rvcnn.kernels import dot_products
+    return scores_of_each(rows, query[None], candidates[None], metric)[0]
 
-    scores = np.empty(len(candidates), np.float64 if metric == "euclidean" else np.float32)
-    for start in range(0, len(scores), _MOST_REFINED):
-        part = slice(start, start + _MOST_REFINED)
-        vectors = rows.vectors(metric, candidates[part])
-        if metric == "euclidean":
-            difference = vectors.astype(np.float64) - query
-            scores[part] = 0.0 - np.sqrt((difference * difference).sum(axis=1))
-        else:
-            scores[part] = dot_products(query[None], vectors)[0]
+
+def scores_of_each(
+    rows: Rows, queries: np.ndarray, candidates: np.ndarray, metric: str
+) -> np.ndarray:
+    """Return the scores (Q, K) of each query's own rows; Euclidean ones in float64."""
+    count, each = candidates.shape
+    scores = np.empty((count, each), np.float64 if metric == "euclidean" else np.float32)
+    if metric != "euclidean" and rows.dtype == "float32":
+        _dot_rows(scores, queries, rows.planes[0], candidates)
+        return scores
+    wide = max(1, min(each, _MOST_REFINED))
+    some = max(1, _MOST_REFINED // wide)
+    for start in range(0, count, some):
+        for first in range(0, each, wide):
+            part = slice(start, start + some), slice(first, first + wide)
+            asked, near = queries[part[0]], candidates[part]
+            vectors = rows.vectors(metric, near.ravel())
+            if metric == "euclidean":
+                difference = vectors.reshape(*near.shape, -1).astype(np.float64) - asked[:, None]
+                scores[part] = 0.0 - np.sqrt((difference * difference).sum(axis=2))
+            else:
+                some_scores = np.empty(near.shape, np.float32)
+                _dot_rows(some_scores, asked, vectors, np.arange(near.size).reshape(near.shape))
+                scores[part] = some_scores
     return scores
+
+
+def _dot_rows(scores, queries, vectors, chosen):
+    from rvcnn.kernels import neighbours, run
+
+    if chosen.size:
+        run(neighbours.dot_rows(scores, queries, vectors, np.ascontiguousarray(chosen, np.int64)))

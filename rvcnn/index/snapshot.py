@@ -134,7 +134,13 @@ class Snapshot:
         """
         walk = None if exactly or where is not None else self._loaded.walk
         if walk is not None and approximate.pays(walk, k):
-            found = walk, queries, k, self._living(walk), self._encoded_ids, effort, workers
+            living = self._living(walk)
+            k = min(k, living.count)
+
+            def exactly(some):
+                return self.top_k(some, k, workers)
+
+            found = walk, queries, k, living, self._encoded_ids, exactly, effort, workers
             return approximate.top_k(self.all_vectors, *found)
         metric, rank = self.manifest.metric, self.rank(where)
         return exact.top_k(self.all_vectors, queries, k, metric, rank, workers)

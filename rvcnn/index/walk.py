@@ -17,9 +17,9 @@ from rvcnn.threads import available_cpus
 if TYPE_CHECKING:
     from rvcnn.index.database import State
 
-EFFORT = 96
+EFFORT = 64
 """How many vectors the pool of a walk holds, unless asked otherwise."""
-_UPPER_POOL = 24
+_UPPER_POOL = 16
 _MOST_QUERIES = 64  # in one call
 
 
