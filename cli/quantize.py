@@ -20,13 +20,9 @@ CALIBRATIONS = ("mse", "percentile", "minmax", "pi")
 @click.command("quantize", cls=Command, example="rvcnn quantize photos -o mine.int8.safetensors")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=options.PATH)
 @options.output_file("The safetensors file to write.", required=True)
-@click.option("-m", "--model", metavar="NAME", help="The architecture; `rvcnn models` lists them.")
-@click.option(
-    "--weights",
-    type=options.PATH,
-    metavar="FILE",
-    help="The weights to quantise; without it, the model that comes with rvcnn.",
-)
+@options.model
+@options.weights
+@options.embedding
 @click.option(
     "--calibration",
     type=click.Choice(CALIBRATIONS),

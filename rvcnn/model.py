@@ -221,7 +221,8 @@ def _graph(architecture, file) -> Graph:
     """The whole network the file holds: trunk and every head."""
     whole = "graph" in file.metadata
     source = file.metadata.get("embedding_from", None if whole else POOLED)
-    head = source and file.metadata.get("embedding") == EMBED
+    held = "embed.weight" in file.tensors and "embedding_dim" in file.metadata
+    head = source and (held or file.metadata.get("embedding") == EMBED)
     width = file.number("embedding_dim") if head else 0
     if whole:
         graph = architecture.build()

@@ -84,6 +84,24 @@ def test_an_index_of_the_weights_own_layer_is_not_searched_with_another(photos):
     assert ", embedding pooled)" in result.stderr
 
 
+def test_a_model_of_another_layer_is_saved_with_every_head(tmp_path):
+    create_model(embedding="pooled").save_weights(tmp_path / "w.safetensors")
+    x = np.ones((1, 64, 64, 3), np.float32)
+    assert create_model(weights=tmp_path / "w.safetensors").dim == 576
+    again = create_model(weights=tmp_path / "w.safetensors", embedding="embed")
+    assert again(x).tobytes() == create_model()(x).tobytes()
+
+
+def test_a_quantised_network_keeps_the_layer_it_was_calibrated_for(photos, tmp_path):
+    file = tmp_path / "w.safetensors"
+    run_ok("quantize", photos, "-o", file, "--embedding", "features.9 pooled", "--images", "2")
+    held = Embedder(weights=file, precision="int8")
+    exact = Embedder(embedding="features.9 pooled")
+    paths = [photos / "a.png", photos / "other2.png"]
+    rows = held.embed(paths)
+    assert rows.shape == (2, 96) and (rows * exact.embed(paths)).sum(axis=1).min() > 0.95
+
+
 def test_auto_precision_is_of_the_weights_own_layer(photos):
     result = run("embed", "photos", "--rebuild", "--precision", "auto", "--embedding", "pooled")
     assert result.exit_code == 2 and "own embedding" in result.stderr

@@ -78,6 +78,7 @@ def make(
     *,
     model: str | None = None,
     weights: Path | None = None,
+    embedding: str | None = None,
     calibration: str = "mse",
     images: int = 300,
     labels: Path | None = None,
@@ -95,7 +96,7 @@ def make(
     watch : Watch
     filters : mapping
         Which files of a folder: see :func:`rvcnn.quantization.sample.list_images`.
-    model, weights
+    model, weights, embedding
         As :func:`rvcnn.create_model`'s.
     calibration : str
     images : int
@@ -112,7 +113,7 @@ def make(
     """
     check_output(output)
     known = None if labels is None else sample.read_labels(labels)
-    exact = create_model(model, weights=weights, num_classes=0, normalize=True)
+    exact = create_model(model, weights=weights, num_classes=0, normalize=True, embedding=embedding)
     if known is not None and exact.weights.number("num_classes") == 0:
         raise UsageError(f"{exact.weights.source} has no classes to hold --labels against")
     names, pixels = _read(paths, exact, images, workers, watch, filters)
