@@ -52,7 +52,7 @@ weights = click.option(
     "--weights",
     type=PATH,
     metavar="FILE",
-    help="safetensors, a PyTorch checkpoint or .npz; by default, the model of the install.",
+    help="safetensors, a PyTorch checkpoint, .npz or ONNX; by default, the install's own model.",
 )
 embedding = click.option(
     "--embedding",

@@ -42,7 +42,7 @@ def metadata(**helps: str) -> Callable:
 @entry
 @options.json
 def info(file: Path, entry: str | None, as_json: bool) -> None:
-    """Show what FILE holds: safetensors, a PyTorch checkpoint, or a NumPy archive.
+    """Show what FILE holds: safetensors, a PyTorch checkpoint, a NumPy archive, or ONNX.
 
     Nothing in FILE is run, and no PyTorch is needed.
     """
@@ -101,7 +101,8 @@ def import_(
     """Write weights of another tool as a file that says how to run them.
 
     SOURCE is safetensors, a PyTorch checkpoint, or a NumPy archive, with torchvision's, timm's,
-    d-li14's or megvii's names. What decides the numbers and is neither in it nor given is an error.
+    d-li14's or megvii's names, or any ONNX network from an image to a vector. What decides the
+    numbers and is neither in it nor given is an error.
     """
     from rvcnn.weights.convert import import_weights
 

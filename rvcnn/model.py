@@ -77,8 +77,8 @@ def create_model(
         One of :func:`list_models`; by default the one the weights file names. A configuration
         decides everything about the network by itself.
     weights : path-like or Weights, optional
-        A safetensors file, a PyTorch checkpoint or a NumPy archive; "random" for untrained
-        weights. The embedded model's if neither name nor weights are given.
+        A safetensors file, a PyTorch checkpoint, a NumPy archive or an ONNX model; "random" for
+        untrained weights. The embedded model's if neither name nor weights are given.
     num_classes : int, optional
         Width of the classifier; 0 asks for embeddings. By default, what the file holds.
     padding : {"same", "symmetric"}, optional

@@ -13,7 +13,7 @@ import rvcnn
 from rvcnn.errors import ShapeError, WeightsError
 from rvcnn.weights.convert import import_weights
 
-pytest.importorskip("onnx", reason="the extra `onnx`")
+onnx = pytest.importorskip("onnx", reason="the extra `onnx`")
 pytestmark = pytest.mark.compare
 
 IMAGENET = (np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
@@ -161,3 +161,17 @@ def test_what_an_onnx_file_does_not_say_is_named(data, tmp_path):
         rvcnn.Embedder(weights=model).embed([data / "images" / "ocr_sample.jpg"])
     with pytest.raises(WeightsError, match="run it with rvcnn.onnx.load"):
         rvcnn.create_model(weights=data / "onnx" / "fastestdet.onnx")
+
+
+def test_tensors_in_another_file_are_part_of_the_weights(data, tmp_path):
+    """Two files with the same graph and other tensors beside them are other weights."""
+    whole = data / f"{SAME}.onnx"
+    apart = tmp_path / "m.onnx"
+    onnx.save(onnx.load(whole), apart, save_as_external_data=True, location="m.data")
+    model, (first,) = rvcnn.create_model(weights=apart), photos(data, 1)
+    x = planes(first, (224, 224)).transpose(0, 2, 3, 1)
+    assert np.array_equal(model(x), rvcnn.create_model(weights=whole)(x))
+    bytes_beside = bytearray((tmp_path / "m.data").read_bytes())
+    bytes_beside[0] ^= 1
+    (tmp_path / "m.data").write_bytes(bytes_beside)
+    assert rvcnn.create_model(weights=apart).weights.sha256 != model.weights.sha256

@@ -55,11 +55,13 @@ def _read(source):
         raise UsageError(f"an ONNX model is a path or bytes, not a {type(source).__name__}")
     if len(source) > LARGEST:
         raise Refusal(f"{len(source)} bytes, more than an ONNX file can have")
-    return network_of(source, folder)
+    return network_of(source, folder)[0]
 
 
-def network_of(data, folder=None) -> Network:
-    """The network of a file's bytes; raises Refusal, whose message lacks the file's name.
+def network_of(data, folder=None) -> tuple[Network, tuple[memoryview, ...]]:
+    """The network of a file's bytes, and the other files that its tensors lie in.
+
+    Raises Refusal, whose message lacks the file's name.
 
     Parameters
     ----------
@@ -69,7 +71,8 @@ def network_of(data, folder=None) -> Network:
     """
     onnx = _package()
     wire.check(data, onnx.ModelProto.DESCRIPTOR)
-    return _network(_parsed(onnx.ModelProto, bytes(data)), Tensors(folder))
+    tensors = Tensors(folder)
+    return _network(_parsed(onnx.ModelProto, bytes(data)), tensors), tensors.outside
 
 
 def _package():

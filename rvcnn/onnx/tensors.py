@@ -37,6 +37,11 @@ class Tensors:
         self._external = onnx.TensorProto.EXTERNAL
         self._files = {}
 
+    @property
+    def outside(self):
+        """Bytes of the other files that were read, in the order of their names."""
+        return tuple(self._files[path] for path in sorted(self._files))
+
     def dtype(self, number):
         """The dtype of a number in the file, or None for 0."""
         if number == 0:

@@ -111,11 +111,14 @@ class Contents(NamedTuple):
     tensors : mapping of str to Stored
     metadata : mapping of str to str
     notes : tuple of str
+    outside : tuple of memoryview
+        Other files that tensors lie in.
     """
 
     tensors: Mapping[str, Stored]
     metadata: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+    outside: tuple[memoryview, ...] = ()
 
 
 def check_shape(what: str, shape) -> None:

@@ -52,7 +52,7 @@ def load_weights(path, entry=None) -> Weights:
     Parameters
     ----------
     path : path-like
-        safetensors, a PyTorch checkpoint (of any version), or NumPy's .npz.
+        safetensors, a PyTorch checkpoint (of any version), NumPy's .npz, or an ONNX model.
     entry : str, optional
         Of a checkpoint with several sets of weights, the one to take.
 
@@ -125,7 +125,7 @@ def _open(path, entry):
         str(path),
         kind,
         translation.layout,
-        hashlib.sha256(buffer).hexdigest(),
+        _digest((buffer, *contents.outside)),
         tensors,
         {**facts, **metadata},
         (*contents.notes, *translation.notes, *said, *notes),
@@ -137,3 +137,11 @@ def _lacks_bias(layer, tensors):
     weight = tensors.get(f"{layer}.weight")
     is_matrix = weight is not None and len(weight.shape) == 2 and weight.size > 0
     return is_matrix and f"{layer}.bias" not in tensors
+
+
+def _digest(files):
+    """Of a file's bytes, and of those files that belong to it."""
+    digest = hashlib.sha256()
+    for data in files:
+        digest.update(data)
+    return digest.hexdigest()

@@ -33,7 +33,7 @@ def read(buffer: memoryview, entry: str | None = None, folder=None) -> Contents:
     from rvcnn.onnx.read import network_of
     from rvcnn.onnx.session import check_operators
 
-    network = network_of(buffer, folder)
+    network, outside = network_of(buffer, folder)
     check_operators(network)
     try:
         graph, metadata, notes = to_model(network)
@@ -44,9 +44,8 @@ def read(buffer: memoryview, entry: str | None = None, folder=None) -> Contents:
         metadata = {"inputs": _listed(network.inputs), "outputs": _listed(network.outputs)}
     else:
         tensors = tensors_of(graph)
-    return Contents(
-        {n: _stored(v) for n, v in tensors.items() if v.dtype in _NAMES}, metadata, notes
-    )
+    stored = {name: _stored(value) for name, value in tensors.items() if value.dtype in _NAMES}
+    return Contents(stored, metadata, notes, outside)
 
 
 def _listed(values):
