@@ -1,10 +1,13 @@
 """Nothing is touched that is not, right then, exactly what it was planned for."""
 
+import errno
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from cli_checks import picture, run, run_ok
@@ -16,6 +19,7 @@ from rvcnn.dedup import check as checking
 from rvcnn.dedup.apply import apply
 from rvcnn.dedup.folders import duplicates_below
 from rvcnn.dedup.plan import make_plan
+from rvcnn.dedup.trash import to_freedesktop_trash
 from rvcnn.errors import IndexLockedError, UsageError
 from rvcnn.folder import update
 from rvcnn.index import Index
@@ -24,6 +28,10 @@ from rvcnn.kernels import near_pairs
 from rvcnn.place import open_place
 
 posix = pytest.mark.skipif(os.name == "nt", reason="symbolic links, case of names")
+
+freedesktop = pytest.mark.skipif(
+    sys.platform in ("darwin", "win32"), reason="the trash of Linux and the BSDs"
+)
 
 
 @pytest.fixture
@@ -260,24 +268,93 @@ def test_another_disk_is_said_and_not_crossed(folder, monkeypatch):
 
 def test_without_send2trash_nothing_is_touched(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "send2trash", None)
+    monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(UsageError, match="Send2Trash: pip install"):
         apply(planned(folder, "trash"))
     assert len(list(folder.rglob("*.ppm"))) == 4
 
 
-@pytest.mark.extra
-@pytest.mark.skipif(sys.platform != "linux", reason="where the trash is, XDG_DATA_HOME says")
+@freedesktop
 def test_the_systems_trash(folder, tmp_path, monkeypatch):
-    pytest.importorskip("send2trash", reason="the extra `trash`")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    from send2trash import plat_other
-
-    monkeypatch.setattr(plat_other, "HOMETRASH", str(tmp_path / "data" / "Trash"), raising=False)
-    monkeypatch.setattr(
-        plat_other, "HOMETRASH_B", os.fsencode(tmp_path / "data" / "Trash"), raising=False
-    )
     assert len(apply(planned(folder, "trash")).done) == 2
-    assert sorted(p.name for p in (tmp_path / "data").rglob("*.ppm")) == ["b.ppm", "c.ppm"]
+    trash = tmp_path / "data" / "Trash"
+    assert sorted(os.listdir(trash / "files")) == ["b.ppm", "c.ppm"]
+    assert trash.stat().st_mode & 0o777 == (trash / "files").stat().st_mode & 0o777 == 0o700
+    title, path, date = (trash / "info" / "c.ppm.trashinfo").read_text().splitlines()
+    assert (title, path) == ("[Trash Info]", f"Path={folder.resolve() / 'sub' / 'c.ppm'}")
+    assert re.fullmatch(r"DeletionDate=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", date)
+
+
+@freedesktop
+def test_names_in_the_trash_are_never_taken_twice(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    names = [b"a b.jpg", b"n\xe9w\nline.jpg", b"a b.jpg", b"a b.jpg"]
+    for number, name in enumerate(names):
+        file = tmp_path / os.fsdecode(name)
+        file.write_text(str(number))
+        to_freedesktop_trash(file)
+        assert not file.exists()
+    files = tmp_path / "data" / "Trash" / "files"
+    assert [(files / n).read_text() for n in ("a b.jpg", "a b.2.jpg", "a b.3.jpg")] == list("023")
+    for note in (tmp_path / "data" / "Trash" / "info").iterdir():
+        (line,) = (t for t in note.read_text().splitlines() if t.startswith("Path="))
+        assert unquote_to_bytes(line[5:]) in [os.fsencode(tmp_path) + b"/" + n for n in names]
+
+
+@freedesktop
+@pytest.mark.parametrize("shared", [None, 0o1777, 0o777])
+def test_a_file_goes_to_the_trash_of_its_own_disk(tmp_path, monkeypatch, shared):
+    """The user's trash is on another disk, as os.stat has it: the file's is at its disk's top."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    disk = tmp_path / "disk"
+    file = disk / "sub" / "a.jpg"
+    file.parent.mkdir(parents=True)
+    file.write_text("x")
+    if shared is not None:
+        (disk / ".Trash").mkdir()
+        (disk / ".Trash").chmod(shared)
+    real_stat, real_lstat = os.stat, os.lstat
+
+    class Elsewhere:
+        def __init__(self, status):
+            self._status, self.st_dev = status, status.st_dev + 1
+
+        def __getattr__(self, name):
+            return getattr(self._status, name)
+
+    def moved(real):
+        def stat(path, *args, **kwargs):
+            status = real(path, *args, **kwargs)
+            return Elsewhere(status) if str(path).startswith(str(disk)) else status
+
+        return stat
+
+    monkeypatch.setattr(os, "stat", moved(real_stat))
+    monkeypatch.setattr(os, "lstat", moved(real_lstat))
+    to_freedesktop_trash(file)
+    own = f".Trash/{os.getuid()}" if shared == 0o1777 else f".Trash-{os.getuid()}"
+    assert (disk / own / "files" / "a.jpg").read_text() == "x"
+    note = (disk / own / "info" / "a.jpg.trashinfo").read_text()
+    assert "\nPath=sub/a.jpg\n" in note
+    assert not (tmp_path / "data").exists()
+
+
+@freedesktop
+def test_a_trash_on_another_disk_after_all_is_not_crossed_to(tmp_path, monkeypatch):
+    """As between two mounts of one disk: renaming fails, and nothing is copied."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    file = tmp_path / "a.jpg"
+    file.write_text("x")
+
+    def rename(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OSError, match="cross-device"):
+        to_freedesktop_trash(file)
+    assert file.read_text() == "x"
+    assert os.listdir(tmp_path / "data" / "Trash" / "info") == []
 
 
 # --- the command --------------------------------------------------------------------------------

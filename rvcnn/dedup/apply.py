@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rvcnn.dedup.check import Changed, check, still_the_same
 from rvcnn.dedup.pictures import Picture
 from rvcnn.dedup.plan import HARDLINK, TRASH, Action, Plan, Refusal
-from rvcnn.errors import UsageError
+from rvcnn.dedup.trash import system_trash
 from rvcnn.index import Writer
 
 _COMMIT_SECONDS = 2.0
@@ -42,7 +42,7 @@ def apply(
     wait
         Seconds to wait for another process that writes to an index.
     trash
-        Moves a file to the trash, or raises OSError; by default the system's, by Send2Trash.
+        Moves a file to the trash, or raises OSError; by default the system's.
     progress
         Told what was done, after each.
 
@@ -54,7 +54,7 @@ def apply(
         Another process was writing. Nothing was touched.
     """
     if trash is None and any(action.how == TRASH for action in plan.actions):
-        trash = _system_trash()
+        trash = system_trash()
     applied = Applied([], [])
     with _writers(plan.actions, wait) as writers:
         committed = time.monotonic()
@@ -100,16 +100,6 @@ def link(action: Action) -> None:
 def _discard(action: Action, trash: Callable[[Path], None]) -> None:
     check(action)
     trash(action.picture.path)
-
-
-def _system_trash() -> Callable[[Path], None]:
-    try:
-        from send2trash import send2trash
-    except ImportError:
-        raise UsageError(
-            "moving files to the trash needs Send2Trash: pip install 'rvcnn[trash]'"
-        ) from None
-    return lambda path: send2trash(os.path.abspath(path))
 
 
 def _key(picture: Picture) -> str:
