@@ -79,7 +79,9 @@ def seen_file(
         return Seen(sorted(hits.values(), key=lambda hit: os.fsencode(hit.path)), True)
     if min_similarity is None:
         min_similarity = default_threshold(places[0])
-    found = nearest(places, vector_of(query), k, min_similarity, leave_out, where=where)
+    vector = vector_of(query)
+    # A graph may miss some, and not seen must mean that it is not there.
+    found = nearest(places, vector, k, min_similarity, leave_out, where=where, exact=True)
     return Seen(found.hits, False)
 
 

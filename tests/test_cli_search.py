@@ -228,6 +228,21 @@ def test_seen_by_its_looks(photos):
     assert match["same"] is False and match["score"] < 1
 
 
+def test_seen_looks_at_every_image(photos, monkeypatch):
+    asked, search = [], Index.search
+
+    def recording(*args, **options):
+        asked.append(options["exact"])
+        return search(*args, **options)
+
+    monkeypatch.setattr(Index, "search", recording)
+    picture(9).save("new.png")
+    run("search", "new.png", "--in", "photos", "--seen")
+    run_ok("search", "new.png", "--in", "photos")
+    run_ok("search", "new.png", "--in", "photos", "--exact")
+    assert asked == [True, False, True]
+
+
 def test_not_seen(photos):
     picture(9).save("new.png")
     result = run("search", "new.png", "--in", "photos", "--seen")
