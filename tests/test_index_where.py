@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rvcnn.errors import IndexDamagedError, UsageError
@@ -301,7 +301,7 @@ CONDITIONS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(IMAGES, min_size=6, max_size=12), st.lists(CONDITIONS, min_size=10, max_size=20))
 def test_what_the_database_rules_out_is_not_true(images, conditions):
     connection = sqlite3.connect(":memory:", isolation_level=None)

@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rvcnn.errors import UsageError
@@ -208,7 +208,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EXPRESSIONS, st.lists(METADATA, min_size=1, max_size=6))
 def test_random_filters_mean_what_they_say(expression, images):
     text, truth = expression
