@@ -350,7 +350,7 @@ def main() -> None:
     if given.child:
         return common.serve(make_child, given.child)
     if given.quick:
-        given.count, given.photographs, given.rounds = 2500, 20, 1
+        given.count, given.photographs, given.rounds, given.threads = 2500, 20, 1, [2]
     with tempfile.TemporaryDirectory() as temporary:
         rows = [row for part in given.only for row in PARTS[part](given, Path(temporary))]
     common.write_rows(given.csv, rows)

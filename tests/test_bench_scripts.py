@@ -91,7 +91,7 @@ def test_scan(tmp_path):
 def test_dedup(tmp_path):
     rows = measured("dedup.py", folder=tmp_path)
     pairs = {(row["engine"], row["threads"]) for row in rows if row["mode"] == "all pairs"}
-    assert {("rvcnn float32", "1"), ("rvcnn int8", "2")} <= pairs
+    assert {("rvcnn float32", "2"), ("rvcnn int8", "2")} <= pairs
     share = {row["mode"]: float(row["median"]) for row in rows if row["unit"] == "share"}
     assert len(share) == 12
     assert share["recall, mirror"] > 0.5

@@ -20,7 +20,7 @@ from rvcnn.dedup.apply import apply
 from rvcnn.dedup.folders import duplicates_below
 from rvcnn.dedup.plan import make_plan
 from rvcnn.dedup.trash import to_freedesktop_trash
-from rvcnn.errors import IndexLockedError, UsageError
+from rvcnn.errors import IndexLockedError, IndexMismatchError, UsageError
 from rvcnn.folder import update
 from rvcnn.index import Index
 from rvcnn.index.verify import verify
@@ -355,6 +355,16 @@ def test_a_trash_on_another_disk_after_all_is_not_crossed_to(tmp_path, monkeypat
         to_freedesktop_trash(file)
     assert file.read_text() == "x"
     assert os.listdir(tmp_path / "data" / "Trash" / "info") == []
+
+
+def test_indexes_of_other_models_and_metrics_are_not_compared(folder, tmp_path):
+    write_image(tmp_path / "other" / "o.ppm", 1)
+    update(tmp_path / "other", FakeEmbedder("other"))
+    with pytest.raises(IndexMismatchError, match="made by different models, fake and other"):
+        duplicates_below([open_place(folder), open_place(tmp_path / "other")], threshold=0.9)
+    Index.create(tmp_path / "far", 8, metric="euclidean")
+    with pytest.raises(IndexMismatchError, match="euclidean"):
+        duplicates_below([open_place(tmp_path / "far")], threshold=0.9)
 
 
 # --- the command --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 
 from rvcnn.dedup.vectors import Vectors
 from rvcnn.errors import IndexMismatchError
+from rvcnn.folder.opening import METRIC
 from rvcnn.index import Item, Status
 from rvcnn.index.manifest import identity
 from rvcnn.place import Place, name_of
@@ -59,7 +60,7 @@ def collect(
     Raises
     ------
     IndexMismatchError
-        The indexes were not made by the same model.
+        The indexes were not made by the same model, or are for another metric.
     """
     _check_alike([*references, *places])
     real = functools.cache(os.path.realpath)
@@ -86,12 +87,19 @@ def collect(
 
 def is_below(path: str, folders: Iterable[str]) -> bool:
     """Whether a real path is one of some real folders or below one."""
-    return any(f"{path}{os.sep}".startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+    own = os.path.normcase(path) + os.sep
+    return any(own.startswith(os.path.normcase(f).rstrip(os.sep) + os.sep) for f in folders)
 
 
 def _check_alike(places: Sequence[Place]) -> None:
-    """Raise IndexMismatchError unless all vectors were made by one model."""
+    """Raise IndexMismatchError unless all vectors are cosine's, and made by one model."""
     first = places[0]
+    for place in places:
+        if place.index.metric != METRIC:
+            raise IndexMismatchError(
+                f"the index of {place.index.path} is for the metric {place.index.metric}, and near-"
+                f"duplicates are found by {METRIC}: make one with `rvcnn embed`"
+            )
     for place in places[1:]:
         theirs, ours = identity(place.index.description), identity(first.index.description)
         if theirs != ours or place.index.dim != first.index.dim:
