@@ -429,7 +429,7 @@ def unit_length(call):
 
 def concat(call):
     """Channels one after another."""
-    shape, axis = call.facts.shapes[call.name], call.node.attributes.get("axis", 1)
+    shape, axis = call.facts.shapes[call.name], call.node.attributes["axis"]
     if axis % len(shape) != 1:
         raise Apart("a concatenation of other than channels")
     maps = [call.map(i).map for i in range(len(call.terms))]

@@ -74,7 +74,17 @@ class _Lowering:
         terms = tuple(self._term(region, n) if n in names else None for n in node.inputs)
         found = layer(Call(node, region, terms, self.facts, self.network.opset))
         found = found if isinstance(found, list) else [found]
+        for name, term in zip(node.outputs, found, strict=False):
+            self._check(name, term)
         self.terms.update(zip(node.outputs, found, strict=False))
+
+    def _check(self, name, term):
+        """Raise Apart unless a layer's result has as many elements as the value."""
+        _, channels, *size = term.region.whole(term.map)
+        size = [n + sum(sides) for n, sides in zip(size, term.pad, strict=True)]
+        count = term.region.images * channels * np.prod(size)
+        if term.moved is None and count != np.prod(self.facts.shapes[name]):
+            raise Apart("a result of another size")
 
     def _region(self, names):
         """The one region that all values are of, or a new one that begins with the only value."""

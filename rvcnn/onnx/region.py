@@ -111,6 +111,8 @@ class Region:
             shape = op.infer(*(self.shapes[i] for i in inputs))
         except ShapeError as error:
             raise Apart(str(error)) from None
+        if {key: value.shape for key, value in params.items()} != op.parameters():
+            raise Apart("parameters of other shapes")
         self.nodes.append(Node(name, op, inputs, params))
         self.shapes[name] = shape
         return Term(self, name)

@@ -275,7 +275,7 @@ def _global_pool(node, x):
 
 
 def _concat(node, *inputs):
-    axis = node.attributes.get("axis", 0)
+    axis = node.attributes["axis"]
     first = inputs[0]
     if not -len(first) <= axis < len(first):
         raise ShapeError(f"no axis {axis} in {first}")
