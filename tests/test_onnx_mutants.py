@@ -99,4 +99,4 @@ def test_mutants_are_refused_or_run_right(onnxruntime, count, seed):
             compared += 1
             largest = np.abs(want[np.isfinite(want)]).max(initial=1.0)
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * largest)
-    assert compared > 0.05 * count and refused > 0.2 * count
+    assert min(compared, refused) >= 5
