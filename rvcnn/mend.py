@@ -10,6 +10,8 @@ from rvcnn.folder import Done, Event, Report, Scanned, Skipped
 from rvcnn.folder.embed import Task, Worker
 from rvcnn.folder.opening import home_for, open_writer
 from rvcnn.index import Index, Status, repair
+from rvcnn.index.graph import graph_files
+from rvcnn.index.locate import existing_home
 from rvcnn.threads import available_cpus, ordered_map
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ def mend(
 ) -> Report:
     """Make the index of `root` sound again and embed the images that lost their vectors.
 
-    Images that the damage made unknown are not among them: an update of the folder finds those.
+    Images that the damage made unknown are not among them: an update of the folder finds those. A
+    graph that was damaged, or was of vectors that were, is built again.
 
     Raises
     ------
@@ -38,10 +41,18 @@ def mend(
         Another process was writing for `wait` seconds.
     """
     report = Report(root)
+    home = existing_home(root)
+    had_graph = bool(graph_files(home))
     report.unchanged = repair(root, wait).kept
     tasks = stale_images(root)
-    if not tasks:
-        return report
+    if tasks:
+        _embed_again(root, tasks, embedder, wait, max_megapixels, progress, report)
+    if had_graph and not graph_files(home):
+        Index.open(root).build_ann(workers=embedder.workers, wait=wait)
+    return report
+
+
+def _embed_again(root, tasks, embedder, wait, max_megapixels, progress, report):
     with open_writer(home_for(root, embedder, wait), embedder, False, wait) as writer:
         progress(Scanned(len(tasks), report.unchanged))
         workers = embedder.workers or available_cpus()
@@ -57,7 +68,6 @@ def mend(
                 else:
                     report.indexed += 1
                     progress(Done(task.path, outcome.reused))
-    return report
 
 
 def stale_images(root: Path) -> list[Task]:

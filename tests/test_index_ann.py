@@ -1,5 +1,6 @@
 """Search by a graph: nearly all of the nearest, with exact scores, at every moment."""
 
+import os
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from rvcnn.index.graph import read_header
 
 METRICS = ("cosine", "euclidean", "dot")
 COUNT, DIM, QUERIES = 3000, 40, 60
+CHANGES = int(os.environ.get("RVCNN_CHANGES", 40))
 
 
 def clustered(count, dim=DIM, seed=0, clusters=60, spread=0.6):
@@ -203,6 +205,26 @@ def test_a_changed_byte_anywhere_in_a_graph_is_found_and_mended(tmp_path):
     assert repair(tmp_path).kept == 600
     assert verify(tmp_path) == [] and not path.exists()
     assert index.build_ann() and verify(tmp_path) == []
+
+
+def test_a_changed_byte_anywhere_in_the_index_is_found_and_mended(tmp_path):
+    index = make(tmp_path / "index", count=500, dtype="int8")
+    location = index.location
+    index.close()
+    whole = shutil.copytree(location, tmp_path / "whole")
+    files = [path for path in whole.rglob("*") if path.is_file() and path.stat().st_size]
+    assert any(path.suffix == ".graph" for path in files)
+    rng = np.random.default_rng(1)
+    for path in [files[i] for i in rng.integers(0, len(files), CHANGES)]:
+        broken = bytearray(path.read_bytes())
+        broken[rng.integers(0, len(broken))] ^= 1 << rng.integers(8)
+        target = location / path.relative_to(whole)
+        target.write_bytes(broken)
+        assert verify(location.parent), path.name
+        repair(location.parent)
+        assert verify(location.parent) == [], path.name
+        shutil.rmtree(location)
+        shutil.copytree(whole, location)
 
 
 @pytest.mark.parametrize("size", [0, 10, 4096, 5000, -1])
