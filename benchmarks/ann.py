@@ -271,7 +271,7 @@ def main() -> None:
         common.serve(make, given.child)
         return
     if given.quick:
-        given.sizes, given.crops, given.queries, given.rounds = [2000, 5000], 2000, 200, 1
+        given.sizes, given.crops, given.queries, given.rounds = [400, 900], 400, 200, 1
         given.seconds = 0.01
     rows = []
     for count in given.sizes:

@@ -88,12 +88,13 @@ def embed_crops(count: int, seed: int) -> np.ndarray:
 def mixture(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Draws of a mixture of Gaussians, with the mean and covariance of each cluster of `rows`."""
     rng = np.random.default_rng(seed + 2)
-    centres = rows[rng.permutation(len(rows))[:CENTRES]]
+    count_of = min(CENTRES, len(rows) // 4)
+    centres = rows[rng.permutation(len(rows))[:count_of]]
     for _ in range(2):
         nearest = _assign(rows, centres)
-        centres = unit(np.stack([_mean(rows[nearest == c], centres[c]) for c in range(CENTRES)]))
+        centres = unit(np.stack([_mean(rows[nearest == c], centres[c]) for c in range(count_of)]))
     nearest = _assign(rows, centres)
-    sizes = rng.multinomial(count, np.bincount(nearest, minlength=CENTRES) / len(rows))
+    sizes = rng.multinomial(count, np.bincount(nearest, minlength=count_of) / len(rows))
     drawn = np.empty((count, rows.shape[1]), np.float32)
     start = 0
     for c, size in enumerate(sizes):

@@ -280,3 +280,13 @@ def test_compare_flags_what_is_beyond_the_noise(tmp_path):
     same = run("compare.py", before, before, folder=tmp_path)
     assert same.stdout == ""
     assert "rate_1" in run("compare.py", after, before, folder=tmp_path, code=1).stdout
+
+
+@pytest.mark.slow
+def test_ann(tmp_path):
+    cache = "--cache", tmp_path / "cache"
+    rows = measured("ann.py", "--engines", "rvcnn", *cache, folder=tmp_path)
+    shares = [float(row["median"]) for row in rows if row["case"].endswith("recall")]
+    assert len(shares) == 2 and min(shares) >= 0.95
+    run("ann_plot.py", tmp_path / "results.csv", tmp_path / "plot.svg", folder=tmp_path)
+    assert (tmp_path / "plot.svg").read_text().count("<polyline") == 4

@@ -74,7 +74,7 @@ def top_k(
         (Q, k) int64 and float32, best first, with the scores that exact search gives them.
     """
     found, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    size, waiting = max(effort or EFFORT, 2 * k), np.arange(len(queries))
+    size, waiting = max(effort, k) if effort else max(EFFORT, 2 * k), np.arange(len(queries))
     while len(waiting) and size * _MOST_SHARE <= walk.header.rows:
         again = []
         for start in range(0, len(waiting), _MOST_QUERIES):
