@@ -8,7 +8,8 @@ import numpy as np
 from rvcnn.graph import Graph
 from rvcnn.ops import Conv2d
 
-from .layers import LAYERS, Call, move
+from .call import Call
+from .layers import LAYERS, move
 from .network import Network, Node
 from .order import reads
 from .region import Apart, Region, Term

@@ -1,0 +1,143 @@
+"""Layers of one element each: sums, products, normalisation and activations, in any spelling."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from rvcnn.ops import Add, ScaleChannels
+
+from .call import vector
+from .curves import Curve
+from .region import NO_PAD, Apart
+
+
+def batch_norm(call):
+    """Normalisation with the running statistics."""
+    if call.node.attributes.get("training_mode") or len([o for o in call.node.outputs if o]) > 1:
+        raise Apart("statistics of the batch")
+    scale, bias, mean, variance = (np.float64(call.constant(i)) for i in range(1, 5))
+    scale = scale / np.sqrt(variance + call.node.attributes.get("epsilon", 1e-5))
+    scale, shift = (vector(call, v[:, None, None]) for v in (scale, bias - mean * scale))
+    return call.bent(_after(scale, shift), True)
+
+
+def _after(factor, number):
+    """The change of a curve to ``factor * curve + number``."""
+
+    def change(curve):
+        curve = curve.times(factor)
+        return curve and curve.plus(number)
+
+    return change
+
+
+def plus(call):
+    """A sum: of two maps, or with a constant."""
+    if None not in call.terms:
+        return call.region.add(call.name, Add(), call.map(0).map, call.map(1).map)
+    if call.terms[0] is None:
+        call = _swapped(call)
+    number = vector(call, call.constant(1))
+    return call.bent(lambda curve: curve.plus(number), np.ndim(number) > 0)
+
+
+def total(call):
+    """A sum of two values, as older exporters write it."""
+    if len(call.terms) != 2:
+        raise Apart("a sum of other than two values")
+    return plus(call)
+
+
+def prelu(call):
+    """A slope below zero, if it is one for all channels."""
+    slope = call.constant(1)
+    if slope is None or np.unique(slope).size != 1:
+        raise Apart("a slope for each channel")
+    return replace(call.map(), curve=Curve(name="leaky_relu", slope=float(slope.flat[0])))
+
+
+def swish(call):
+    """``x * sigmoid(x)``."""
+    if call.node.attributes.get("alpha", 1.0) != 1.0:
+        raise Apart("a steeper sigmoid")
+    return replace(call.map(), curve=Curve(name="sigmoid", gate=True))
+
+
+def minus(call):
+    """A difference with a constant."""
+    if None not in call.terms:
+        raise Apart("a difference of two maps")
+    if call.terms[0] is None:
+        call = _swapped(call)
+        number = vector(call, call.constant(1))
+        return call.bent(_after(-1.0, number), np.ndim(number) > 0)
+    number = vector(call, call.constant(1))
+    return call.bent(lambda curve: curve.plus(-number), np.ndim(number) > 0)
+
+
+def times(call):
+    """A product: with a constant, with a gate of the same map, or with factors of channels."""
+    if None in call.terms:
+        if call.terms[0] is None:
+            call = _swapped(call)
+        number = vector(call, call.constant(1))
+        return call.bent(lambda curve: curve.times(number), np.ndim(number) > 0)
+    for one, other in (call.terms, call.terms[::-1]):
+        if one.is_plain and one.map == other.map and other.moved is None and other.pad == NO_PAD:
+            curve = other.curve.gated()
+            if curve is not None and call.shape(0) == call.shape(1):
+                return replace(other, curve=curve)
+    x, factors = call.map(0).map, call.map(1).map
+    if call.region.shapes[x][:2] == (1, 1) != call.region.shapes[factors][:2]:
+        x, factors = factors, x
+    return call.region.add(call.name, ScaleChannels(), x, factors)
+
+
+def over(call):
+    """A quotient by a constant."""
+    if call.terms[0] is None or call.terms[1] is not None:
+        raise Apart("a quotient of two maps")
+    number = vector(call, call.constant(1))
+    return call.bent(lambda curve: curve.times(1 / number), np.ndim(number) > 0)
+
+
+def _swapped(call):
+    node = replace(call.node, inputs=call.node.inputs[::-1])
+    return call._replace(node=node, terms=call.terms[::-1])
+
+
+def clip(call):
+    """Values between two numbers."""
+    low, high = call.setting("min", -np.inf), call.setting("max", np.inf)
+    low, high = (float(np.reshape(edge, ())) for edge in (low, high))
+    return call.bent(lambda curve: curve.clip(low, high))
+
+
+def relu(call):
+    return call.bent(lambda curve: curve.clip(0.0, np.inf))
+
+
+def neg(call):
+    return call.bent(lambda curve: curve.times(-1.0))
+
+
+def hard_sigmoid(call):
+    alpha = call.node.attributes.get("alpha", 0.2)
+    beta = call.node.attributes.get("beta", 0.5)
+
+    line = _after(alpha, beta)
+
+    def change(curve):
+        curve = line(curve)
+        return curve and curve.clip(0.0, 1.0)
+
+    return call.bent(change)
+
+
+def by_name(make):
+    """A curve that only the map itself can go through."""
+
+    def layer(call):
+        return replace(call.map(), curve=make(call.node.attributes))
+
+    return layer
