@@ -268,7 +268,8 @@ class Index:
         with self.snapshot() as now:
             asked = self._queries(now, queries)
             rows, scores = now.top_k(asked, int(k), workers, where, exact, int(effort))
-            return Matches([now.ids_of(row) for row in rows], scores, rows)
+            ids, each = now.ids_of(rows.ravel()), rows.shape[1]
+            return Matches([ids[i * each : (i + 1) * each] for i in range(len(rows))], scores, rows)
 
     def build_ann(
         self,

@@ -21,6 +21,7 @@ from rvcnn.where import Condition
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
 _ATTEMPTS = 20
+_AT_ONCE = 256  # rows that the database is asked for
 
 
 class Loaded:
@@ -190,15 +191,16 @@ class Snapshot:
 
     def ids_of(self, rows: Iterable[int]) -> list[str]:
         """Return the ids of rows."""
-        known: dict[int, str] = {}
-        for row in map(int, rows):
-            if row not in known:
-                found = self._connection.execute("SELECT id FROM items WHERE row = ?", (row,))
-                identity = found.fetchone()
-                if identity is None:
-                    raise damaged(self.home, f"row {row} has no id")
-                known[row] = os.fsdecode(identity[0])
-        return [known[int(row)] for row in rows]
+        asked = [int(row) for row in rows]
+        wanted, known = sorted({*asked}), {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            known.update(self.execute(f"SELECT row, id FROM items WHERE row IN ({marks})", *part))
+        missing = [row for row in wanted if row not in known]
+        if missing:
+            raise damaged(self.home, f"row {missing[0]} has no id")
+        return [os.fsdecode(known[row]) for row in asked]
 
     def counts(self) -> dict[str, int]:
         """Return how many items there are of each status."""
