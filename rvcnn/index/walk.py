@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rvcnn.index.formats import Rows, encode
+from rvcnn.index.formats import Rows
 from rvcnn.index.graph import Graph, Header, map_graph, read_header, sample_of
 from rvcnn.team import team_of
 from rvcnn.threads import available_cpus
@@ -34,8 +34,7 @@ class Walk(NamedTuple):
 
     def pool(self, queries: np.ndarray, size: int, workers: int = 0) -> np.ndarray:
         """Return (Q, size) int32: the rows that seem nearest to each query, -1 where no more."""
-        held = encode(queries, "int8")
-        high, scales = held.planes[0], 256 * np.ascontiguousarray(held.planes[2][:, 0])
+        high, scales = _as_bytes(queries)
         pool = np.empty((len(queries), size), np.int32)
 
         def walk(i):
@@ -70,6 +69,13 @@ class Walk(NamedTuple):
                 pool, values, *asked, graph.neighbours, low, upper, graph.members
             )
         )
+
+
+def _as_bytes(queries):
+    """Return (Q, D) int8 and (Q,) float32: queries as a walk compares them, and their steps."""
+    largest = np.abs(queries).max(axis=1, initial=0)
+    steps = np.maximum(largest / np.float32(127), np.finfo(np.float32).tiny)
+    return np.rint(queries / steps[:, None]).astype(np.int8), steps
 
 
 def open_walk(path: Path, state: "State", vectors: Rows, dim: int, metric: str) -> Walk | None:
