@@ -92,10 +92,15 @@ def test_dedup(tmp_path):
     rows = measured("dedup.py", folder=tmp_path)
     pairs = {(row["engine"], row["threads"]) for row in rows if row["mode"] == "all pairs"}
     assert {("rvcnn float32", "2"), ("rvcnn int8", "2")} <= pairs
+    assert {"as it is", "in eight orientations"} <= {row["engine"] for row in rows}
+
+
+def test_dedup_thresholds(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RVCNN_TEST_DATA", str(data))
+    rows = measured("dedup.py", "--only", "edits", folder=tmp_path)
     share = {row["mode"]: float(row["median"]) for row in rows if row["unit"] == "share"}
     assert len(share) == 12
     assert share["recall, mirror"] > 0.5
-    assert {"as it is", "in eight orientations"} <= {row["engine"] for row in rows}
 
 
 def test_engines_alone(tmp_path):
