@@ -296,3 +296,30 @@ def test_progress_bar_on_a_terminal_only(quiet, tmp_path):
     assert child.wait() == 0
     assert (b"/6 images |" in shown) is not quiet
     assert (b"photos: 6 embedded" in shown) is not quiet
+
+
+def test_ann_makes_a_graph_that_verify_checks_and_mends(photos):
+    assert run("embed", "photos", "--ann").exit_code == 0
+    found = run_ok("search", "photos/a.png", "--in", "photos")
+    assert run_ok("search", "photos/a.png", "--in", "photos", "--exact") == found
+    (graph,) = (file for file in Path("photos/.rvcnn/ann").iterdir() if file.is_file())
+    content = bytearray(graph.read_bytes())
+    assert run("embed", "photos", "--ann").exit_code == 0
+    assert graph.read_bytes() == content
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    damaged = run("verify", "photos")
+    assert damaged.exit_code == 1
+    assert f"ann/{graph.name} is not as it was written\n" in damaged.stdout
+    assert run("verify", "photos", "--repair").exit_code == 0
+    assert run("verify", "photos").exit_code == 0
+    mended = rvcnn.Index.open("photos")
+    with mended.snapshot() as now:
+        assert now.walk().header.rows == len(mended)
+    assert run_ok("search", "photos/a.png", "--in", "photos") == found
+
+
+def test_ann_is_of_an_index(photos):
+    result = run("embed", "photos", "--ann", "--no-index", "-o", "v.npz")
+    assert result.exit_code == 2
+    assert "--no-index needs -o FILE, and no --ann" in result.stderr
