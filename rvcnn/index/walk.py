@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EFFORT = 64
 """How many vectors the pool of a walk holds, unless asked otherwise."""
-_UPPER_POOL = 16
+_UPPER_POOL = 8
 _MOST_QUERIES = 64  # in one call
 
 
