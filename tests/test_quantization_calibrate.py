@@ -8,7 +8,7 @@ import pytest
 
 from rvcnn.errors import ShapeError, UsageError, WeightsError
 from rvcnn.graph import INPUT, Graph, Node
-from rvcnn.ops import Activation, Conv2d, GlobalAvgPool, Linear, ScaleChannels
+from rvcnn.ops import Conv2d, GlobalAvgPool, Linear, ScaleChannels
 from rvcnn.passes.quantise import quantise
 from rvcnn.plan import Plan
 from rvcnn.quantization import bias, calibrate, passes
@@ -26,6 +26,7 @@ SETTINGS = {
     "std": "0.229,0.224,0.225",
 }
 DEPTHWISE = Conv2d(16, 16, (5, 5), padding="same", groups=16, bias=True, activation="hard_swish")
+SUM = Conv2d(8, 8, bias=True, residual=True, activation="silu", sum_first=True)
 LAYERS = (
     ("stem", Conv2d(3, 16, (3, 3), (2, 2), "same", bias=True, activation="hard_swish"), (INPUT,)),
     ("depthwise", DEPTHWISE, ("stem",)),
@@ -35,9 +36,9 @@ LAYERS = (
     ("scaled", ScaleChannels(), ("depthwise", "fc2")),
     ("project", Conv2d(16, 8, bias=True), ("scaled",)),
     ("expand", Conv2d(8, 24, activation="relu"), ("project",)),
-    ("sum", Conv2d(24, 8, bias=True, residual=True), ("expand", "project")),
-    ("silu", Activation("silu"), ("sum",)),
-    ("last", Conv2d(8, 40, (3, 3), padding="same", bias=True, activation="relu6"), ("silu",)),
+    ("line", Conv2d(24, 8, bias=True, residual=True), ("expand", "project")),
+    ("sum", SUM, ("line", "line")),
+    ("last", Conv2d(8, 40, (3, 3), padding="same", bias=True, activation="relu6"), ("sum",)),
     ("pooled", GlobalAvgPool(), ("last",)),
     ("logits", Linear(40, 12), ("pooled",)),
 )
@@ -96,10 +97,11 @@ def test_what_is_held_and_how(quantization):
         "scaled",
         "project",
         "expand",
-        "silu",
+        "line",
+        "sum",
         "pooled",
     }
-    assert quantization.float_maps == {"project", "silu", "pooled"}
+    assert quantization.float_maps == {"project", "line", "sum", "pooled"}
 
 
 def test_ranges_are_those_of_the_maps(model):
@@ -146,7 +148,7 @@ def test_biases_take_up_the_mean_of_what_rounding_loses(model):
         for node in graph.nodes:
             if node.name not in quantization.weights:
                 continue
-            bare = {"activation": "identity", "residual": False}
+            bare = {"activation": "identity", "residual": False, "sum_first": False}
             op = replace(node.op, **{k: v for k, v in bare.items() if hasattr(node.op, k)})
             x = rounded = maps[node.inputs[0]]
             if node.inputs[0] in quantization.activations and node.inputs[0] != INPUT:
@@ -164,7 +166,7 @@ def test_biases_take_up_the_mean_of_what_rounding_loses(model):
 def test_sums_that_stay_real_have_the_networks_means(model, quantization):
     graph, images = model._layers, photographs()
     names = bias.watched(graph)
-    assert names == ["project", "sum", "logits"]
+    assert names == ["project", "line", "logits"]
     line = tuple(np.float32(v) for v in (1 / (255 * STD), -MEAN / STD))
     plain = calibrate(model, images, correct_bias=False)
     for name in names:
