@@ -70,9 +70,7 @@ def recorded(problem, monkeypatch):
 
 
 CONVOLUTION = next(
-    p
-    for p in PROBLEMS
-    if p.name.startswith("conv2d") and p.name.endswith("residual=1-tile2")
+    p for p in PROBLEMS if p.name.startswith("conv2d") and p.name.endswith("residual=1-tile2")
 )
 """By Winograd's algorithm: three stages."""
 
