@@ -62,6 +62,18 @@ embedding = click.option(
 )
 
 
+def workers(which: str) -> Callable:
+    """Return the option -j, for threads that do what `which` says."""
+    return click.option(
+        "-j",
+        "--workers",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help=f"Threads {which}; 0, the default: as many as this process may use.",
+    )
+
+
 def output_file(help: str, required: bool = False) -> Callable:
     """Return the option -o."""
     return click.option("-o", "--output", type=PATH, metavar="FILE", required=required, help=help)
@@ -78,14 +90,7 @@ engine = grouped(
         help="Arithmetic of the network; by default that of the index, and fp32 for a new one, for "
         "which `rvcnn embed` chooses with auto.",
     ),
-    workers=click.option(
-        "-j",
-        "--workers",
-        type=click.IntRange(min=0),
-        default=0,
-        metavar="N",
-        help="Threads busy in all; 0, the default: as many as this process may use.",
-    ),
+    workers=workers("busy in all"),
     max_image_megapixels=click.option(
         "--max-image-megapixels",
         type=click.FloatRange(min=0, min_open=True),

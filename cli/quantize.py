@@ -52,14 +52,7 @@ CALIBRATIONS = ("mse", "percentile", "minmax", "pi")
     help="Lines of a file's name and its class's number, for top-1 of a classifier.",
 )
 @options.scan
-@click.option(
-    "-j",
-    "--workers",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Threads that read images; 0, the default: as many as this process may use.",
-)
+@options.workers("that read images")
 @options.json
 @options.quiet
 @click.pass_context

@@ -36,14 +36,7 @@ from rvcnn.cli.progress import Progress
     help="Images to fit on; as many others are compared.",
 )
 @options.scan
-@click.option(
-    "-j",
-    "--workers",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Threads that embed images; 0, the default: as many as this process may use.",
-)
+@options.workers("that embed images")
 @options.json
 @options.quiet
 def reduce(
