@@ -10,6 +10,7 @@ nanoseconds.
 Numba is imported only to compile: what is in the disk cache runs without it.
 """
 
+import ctypes
 import hashlib
 import struct
 import threading
@@ -21,6 +22,8 @@ import numpy as np
 from . import _target
 
 _compiling = threading.RLock()
+_BYTE = ctypes.c_char
+_SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class F32:
@@ -66,7 +69,10 @@ def word(value):
 
 def address_of(array):
     """Address of an array's first element."""
-    return array.__array_interface__["data"][0]
+    try:
+        return ctypes.addressof(_BYTE.from_buffer(array))
+    except (TypeError, ValueError, BufferError):  # it is read-only, strided or empty
+        return array.__array_interface__["data"][0]
 
 
 class Kernel:
@@ -93,6 +99,7 @@ class Kernel:
         self.path = _target.cache_dir() / f"{name}{_origin(family.template)}.o"
         self._engine = None
         self._address = None
+        self._function = None
 
     def __repr__(self):
         return f"<kernel {self.name}>"
@@ -103,12 +110,20 @@ class Kernel:
         self.load()
         return self._address
 
+    @property
+    def function(self):
+        """That function for Python: it takes a descriptor's address, and holds no GIL."""
+        self.load()
+        return self._function
+
     def load(self):
         """Load the kernel from the disk cache, or compile it, unless that was done."""
         if self._address is None:
             with _compiling:
                 if self._address is None:
-                    self._address = self._load()
+                    address = self._load()
+                    self._function = _SIGNATURE(address)
+                    self._address = address
 
     def _load(self):
         code = _target.kept(self.path)

@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from array import array
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -122,6 +124,20 @@ def _give_way():
     return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
 
 
+def _word(kind, value):
+    """An argument as a descriptor's word."""
+    if kind is int:
+        return int(value)
+    if kind is float:
+        return word(float(value))
+    if value is None:
+        return 0
+    buffer, offset = value if isinstance(value, At) else (value, 0)
+    if buffer.dtype != kind.dtype or not buffer.flags.c_contiguous:
+        raise TypeError(f"expected a C-contiguous {kind.dtype} array, not {buffer.dtype}")
+    return address_of(buffer) + offset * buffer.itemsize
+
+
 class Program:
     """Kernel calls laid out in memory, ready to run.
 
@@ -159,21 +175,15 @@ class Program:
         self._run = Entry(walk(), [address_of(self._program), len(kernels)])
 
     def _word(self, kind, value, index):
-        if kind in (int, float):
-            return word(kind(value))
-        if value is None:
+        buffer, offset = value if isinstance(value, At) else (value, 0)
+        if buffer is None or kind in (int, float) or isinstance(buffer, np.ndarray):
+            self._keep.append(buffer)
+            return _word(kind, value)
+        if buffer not in self._buffers:
+            self._open.setdefault(buffer, []).append((index, offset))
             return 0
-        place = value if isinstance(value, At) else At(value)
-        array = place.buffer
-        if not isinstance(array, np.ndarray):
-            if array not in self._buffers:
-                self._open.setdefault(array, []).append((index, place.offset))
-                return 0
-            array = self._buffers[array]
-        if array.dtype != kind.dtype or not array.flags.c_contiguous:
-            raise TypeError(f"expected a C-contiguous {kind.dtype} array, not {array.dtype}")
-        self._keep.append(array)
-        return address_of(array) + place.offset * array.itemsize
+        self._keep.append(self._buffers[buffer])
+        return _word(kind, At(self._buffers[buffer], offset))
 
     def point(self, symbol, array):
         """Let a symbol mean this array, which the caller keeps alive, from the next run on."""
@@ -208,12 +218,14 @@ class Entry:
         self._words = np.array(words, np.int64)
         self._keep = keep
         self._argument = address_of(self._words)
-        self._function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(kernel.address)
+        self._function = kernel.function
 
     def __call__(self):
         self._function(self._argument)
 
 
 def run(calls):
-    """Run kernel calls whose buffers are arrays."""
-    Program(calls).run()
+    """Run kernel calls whose buffers are arrays, one after another."""
+    for called, args in filter(None, calls):
+        words = array("q", starmap(_word, zip(called.parameters.values(), args, strict=True)))
+        called.function(words.buffer_info()[0])

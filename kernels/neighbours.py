@@ -183,11 +183,38 @@ class Bytes(NamedTuple):
     biases: np.ndarray | None = None
 
 
+class Queries(NamedTuple):
+    """Queries as steps times bytes.
+
+    Attributes
+    ----------
+    vectors
+        (Q, D) int8.
+    steps
+        (Q,) float32.
+    starts
+        (Q,) int32: what makes up for what ``dot`` adds to each byte in whole registers.
+    """
+
+    vectors: np.ndarray
+    steps: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, vectors, steps):
+        """Queries of these bytes and steps."""
+        return cls(vectors, steps, starts_of(vectors))
+
+    def part(self, where):
+        """Some of them, that lie one after another."""
+        return Queries(*(array[where] for array in self))
+
+
 def starts_of(queries):
     """(Q,) int32: what makes up for what ``dot`` adds to each byte in whole registers."""
     whole = queries.shape[1] - queries.shape[1] % (_target.dot().group * _target.lanes())
     added = 128 - _target.dot().offset
-    return (-added * queries[:, :whole].sum(axis=1, dtype=np.int64)).astype(np.int32)
+    return np.int32(-added) * queries[:, :whole].sum(axis=1, dtype=np.int32)
 
 
 def search_kernel():
@@ -196,31 +223,32 @@ def search_kernel():
     return s8_graph_search(ROWS=SEARCH_ROWS, AHEAD=AHEAD, **sizes)
 
 
-def graph_search(pool, values, queries, scales, neighbours, held, entries, members):
+def graph_search(pool, values, asked, neighbours, held, entries, members):
     """Calls for a walk of a graph, for each query from its own entries.
 
     Parameters
     ----------
     pool, values : ndarray
         (Q, size) int32 and float32: rows found, the nearest first, -1 where there are no more.
-    queries, scales : ndarray
-        (Q, D) int8 and (Q,) float32: their bytes and steps.
+    asked : Queries
+        Q of them.
     neighbours : ndarray
         (N, degree) int32: a row's neighbours, then -1.
     held : Bytes
         The N vectors.
     entries : ndarray
-        (Q, E) int32: where to begin, numbers of `members`.
+        (Q, E) or, for all the same, (E,) int32: where to begin, numbers of `members`.
     members : ndarray
         (M,) int32: rows.
     """
     rows, degree = neighbours.shape
     marks = np.empty(-(-rows // 64), np.int64)
-    todo = np.empty(max(degree, entries.shape[1]) + SEARCH_ROWS, np.int32)
+    each = entries.shape[-1]
+    todo = np.empty(max(degree, each) + SEARCH_ROWS, np.int32)
     biased = held.biases is not None
-    args = (pool, values, todo, marks, len(marks), queries, starts_of(queries), scales)
-    args += (*pool.shape, neighbours, rows, degree, *held, int(biased), queries.shape[1])
-    args += (entries, entries.shape[1], entries.shape[1], members)
+    args = (pool, values, todo, marks, len(marks), asked.vectors, asked.starts, asked.steps)
+    args += (*pool.shape, neighbours, rows, degree, *held, int(biased), asked.vectors.shape[1])
+    args += (entries, each if entries.ndim == 2 else 0, each, members)
     return [Call(search_kernel(), args)]
 
 

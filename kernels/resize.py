@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _target
 from ._jit import F32, I64, U8, address_of, kernel, unroll
-from ._program import Entry
+from ._program import At, Call, run
 
 if TYPE_CHECKING:
     from ._simd import (
@@ -167,26 +167,10 @@ def resize(pixels, box, size):
     result = np.empty(ROWS * (values + SLACK), np.float32)
     out = np.empty(values * size[1] + SLACK, np.uint8)
     offsets = (x_first - begin) * 4
-    Entry(
-        resize_kernel(),
-        [
-            address_of(out),
-            address_of(pixels) + 4 * begin,
-            address_of(rows),
-            address_of(result),
-            size[1],
-            size[0],
-            4 * width,
-            span,
-            address_of(y_first),
-            address_of(y_weights),
-            y_weights.shape[1],
-            address_of(offsets),
-            address_of(x_weights),
-            x_weights.shape[1],
-            values + SLACK,
-        ],
-    )()
+    vertical = y_first, y_weights, y_weights.shape[1]
+    horizontal = offsets, x_weights, x_weights.shape[1], values + SLACK
+    lines = rows, result, size[1], size[0], 4 * width, span
+    run([Call(resize_kernel(), (out, At(pixels, 4 * begin), *lines, *vertical, *horizontal))])
     return out[: values * size[1]].reshape(size[1], size[0], 3)
 
 

@@ -60,11 +60,12 @@ def check_walks(dim, size, rng, biased=False, asked=3, rows=150):
     graph = random_graph(rng, rows, 9)
     queries = rng.integers(-128, 128, (asked, dim), dtype=np.int8)
     scales = rng.uniform(0.5, 2, asked).astype(np.float32)
+    questions = neighbours.Queries.of(queries, scales)
     members = rng.integers(-2, rows + 2, 40).astype(np.int32)
     entries = rng.integers(0, 40, (asked, 5)).astype(np.int32)
     entries[0, 3] = -1
     pool, found = np.empty((asked, size), np.int32), np.empty((asked, size), np.float32)
-    run(neighbours.graph_search(pool, found, queries, scales, graph, held, entries, members))
+    run(neighbours.graph_search(pool, found, questions, graph, held, entries, members))
     for i in range(asked):
         values = values_of(held, queries[i], scales[i])
         begin = [members[e] for e in (entries[i] if i else entries[i, :3])]
@@ -73,6 +74,13 @@ def check_walks(dim, size, rng, biased=False, asked=3, rows=150):
         np.testing.assert_array_equal(pool[i, : len(want)], want)
         assert (pool[i, len(want) :] == -1).all()
         np.testing.assert_array_equal(found[i, : len(want)], np.float32(values[want]))
+    shared = np.empty_like(pool)
+    run(neighbours.graph_search(shared, found, questions, graph, held, entries[1], members))
+    np.testing.assert_array_equal(shared[1], pool[1])
+    begin = members[entries[1]].tolist()
+    for i in range(asked):
+        want = walk(graph, values_of(held, queries[i], scales[i]), size, begin)
+        np.testing.assert_array_equal(shared[i, : len(want)], want)
 
 
 @pytest.mark.parametrize("dim", DIMS)
@@ -89,10 +97,10 @@ def check_few_values(size):
     held = vectors(rng, 60, 1)
     graph = np.tile(np.arange(60, dtype=np.int32), (60, 1))
     pool, found = np.empty((1, size), np.int32), np.empty((1, size), np.float32)
-    one = np.ones(1, np.float32)
     some = np.zeros((1, 1), np.int32)
     query = np.full((1, 1), 3, np.int8)
-    run(neighbours.graph_search(pool, found, query, one, graph, held, some, some[0]))
+    asked = neighbours.Queries.of(query, np.ones(1, np.float32))
+    run(neighbours.graph_search(pool, found, asked, graph, held, some, some[0]))
     want = np.sort(values_of(held, query[0], 1.0))[::-1][:size]
     np.testing.assert_array_equal(found[0, : len(want)], want.astype(np.float32))
 
@@ -102,8 +110,8 @@ def test_nothing_to_begin_with_is_nothing_found():
     held, graph = vectors(rng, 10, 8), random_graph(rng, 10, 4)
     pool, found = np.empty((1, 4), np.int32), np.empty((1, 4), np.float32)
     none = np.full((1, 2), -1, np.int32)
-    args = held.vectors[:1], np.ones(1, np.float32), graph, held, none, np.zeros(1, np.int32)
-    run(neighbours.graph_search(pool, found, *args))
+    asked = neighbours.Queries.of(held.vectors[:1], np.ones(1, np.float32))
+    run(neighbours.graph_search(pool, found, asked, graph, held, none, np.zeros(1, np.int32)))
     assert (pool == -1).all()
 
 
@@ -114,10 +122,8 @@ def test_memory_beside_the_arrays_is_left_alone():
     graph[::3] = rng.integers(-(2**31), 2**31, graph[::3].shape, dtype=np.int64).astype(np.int32)
     entries, members = np.zeros((2, 3), np.int32), np.array([7], np.int32)
     pool, found = np.empty((2, 9), np.int32), np.empty((2, 9), np.float32)
-    scales = np.ones(2, np.float32)
-    (call,) = neighbours.graph_search(
-        pool, found, held.vectors[:2], scales, graph, held, entries, members
-    )
+    asked = neighbours.Queries.of(held.vectors[:2], np.ones(2, np.float32))
+    (call,) = neighbours.graph_search(pool, found, asked, graph, held, entries, members)
     run([call])
     copies = []
 
@@ -207,9 +213,9 @@ def digest():
     args = candidates.astype(np.int32), held, starts, squares, rests, 0, 300
     run(pruning.prune(graph, 4, *args))
     pool, found = np.empty((20, 30), np.int32), np.empty((20, 30), np.float32)
-    entries = np.tile(np.arange(5, dtype=np.int32), (20, 1))
-    asked = held.vectors[:20], held.steps[:20]
-    run(neighbours.graph_search(pool, found, *asked, graph, held, entries, entries[0]))
+    entries = np.arange(5, dtype=np.int32)
+    asked = neighbours.Queries.of(held.vectors[:20], held.steps[:20])
+    run(neighbours.graph_search(pool, found, asked, graph, held, entries, entries))
     return graph.tobytes() + pool.tobytes() + found.tobytes()
 
 

@@ -76,7 +76,6 @@ def top_k(
     found, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     size, waiting = max(effort, k) if effort else max(EFFORT, 2 * k), np.arange(len(queries))
     while len(waiting) and size * _MOST_SHARE <= walk.header.rows:
-        again = []
         for start in range(0, len(waiting), _MOST_QUERIES):
             part = waiting[start : start + _MOST_QUERIES]
             near = _candidates(rows, walk, queries[part], k, living, size, workers)
@@ -84,10 +83,8 @@ def top_k(
                 rows, queries[part], np.maximum(near, 0), walk.header.metric
             )
             values[near < 0] = -np.inf
-            near, values = _ordered(near, values, k, ids_of)
-            found[part], scores[part] = near, values
-            again.append(part[(near < 0).any(axis=1)])
-        waiting = np.concatenate(again)
+            found[part], scores[part] = _ordered(near, values, k, ids_of)
+        waiting = waiting[(found[waiting] < 0).any(axis=1)]
         size *= _WIDER
     if len(waiting):
         found[waiting], scores[waiting] = exactly(queries[waiting])
@@ -112,8 +109,8 @@ def _candidates(rows, walk, queries, k, living, size, workers):
 
 def _ordered(near, values, k, ids_of):
     """Return the `k` best of each query, equal ones in the order of their ids."""
-    order = np.argsort(-values, axis=1, kind="stable")
-    near, values = (np.take_along_axis(array, order, axis=1) for array in (near, values))
+    order = np.arange(len(near))[:, None], np.argsort(-values, axis=1, kind="stable")
+    near, values = near[order], values[order]
     # The one that comes after the last says whether an equal one would be left out.
     equal = (values[:, 1 : k + 1] == values[:, :k][:, : values.shape[1] - 1]) & (
         near[:, 1 : k + 1] >= 0

@@ -192,22 +192,17 @@ class _Maker(NamedTuple):
         there = end if start == 0 else start
         above, low = points.held(len(first)), points.held(there)
         members = np.arange(len(first), dtype=np.int32)
+        asked = neighbours.Queries.of(points.low[start:end], points.steps[start:end])
         pool = np.empty((end - start, self.breadth), np.int32)
         parts = _parts(len(pool), _BLOCK)
 
         def walk(i):
-            part = slice(start + parts[i].start, start + parts[i].stop)
-            asked = points.low[part], points.steps[part]
-            count = len(asked[0])
-            upper = np.empty((count, _UPPER_POOL), np.int32)
-            values = np.empty(count * max(_UPPER_POOL, self.breadth), np.float32)
-            entries = np.tile(members[:_ENTRIES], (count, 1))
-            run(
-                neighbours.graph_search(upper, values, *asked, first, above, entries, members)
-                + neighbours.graph_search(
-                    pool[parts[i]], values, *asked, graph[:there], low, upper, members
-                )
-            )
+            some, found = asked.part(parts[i]), pool[parts[i]]
+            upper = np.empty((len(found), _UPPER_POOL), np.int32)
+            values = np.empty(max(upper.size, found.size), np.float32)
+            begin = members[:_ENTRIES]
+            run(neighbours.graph_search(upper, values, some, first, above, begin, members))
+            run(neighbours.graph_search(found, values, some, graph[:there], low, upper, members))
 
         team_of(self.threads).each(walk, len(parts))
         return pool

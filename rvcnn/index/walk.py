@@ -16,6 +16,7 @@ from rvcnn.threads import available_cpus
 
 if TYPE_CHECKING:
     from rvcnn.index.database import State
+    from rvcnn.kernels.neighbours import Bytes
 
 EFFORT = 64
 """How many vectors the pool of a walk holds, unless asked otherwise."""
@@ -24,22 +25,32 @@ _MOST_QUERIES = 64  # in one call
 
 
 class Walk(NamedTuple):
-    """A graph, open for search, with the vectors as its walk compares them."""
+    """A graph, open for search, with the vectors as its walk compares them.
+
+    Attributes
+    ----------
+    header, graph
+        What the file holds.
+    above, low
+        ``kernels.neighbours.Bytes`` of the upper graph and of all rows.
+    numbers
+        (M,) int32: those of `graph.members`.
+    """
 
     header: Header
     graph: Graph
-    vectors: np.ndarray
-    steps: np.ndarray
-    biases: np.ndarray | None
+    above: "Bytes"
+    low: "Bytes"
+    numbers: np.ndarray
 
     def pool(self, queries: np.ndarray, size: int, workers: int = 0) -> np.ndarray:
         """Return (Q, size) int32: the rows that seem nearest to each query, -1 where no more."""
-        high, scales = _as_bytes(queries)
+        asked = _as_bytes(queries)
         pool = np.empty((len(queries), size), np.int32)
 
         def walk(i):
             part = slice(i * _MOST_QUERIES, (i + 1) * _MOST_QUERIES)
-            self._walk(pool[part], high[part], scales[part])
+            self._walk(pool[part], asked.part(part))
 
         count = -(-len(queries) // _MOST_QUERIES)
         threads = min(count, workers or available_cpus())
@@ -50,32 +61,24 @@ class Walk(NamedTuple):
                 walk(i)
         return pool
 
-    def _walk(self, pool, queries, scales):
+    def _walk(self, pool, asked):
         from rvcnn.kernels import neighbours, run
 
-        count, graph = len(queries), self.graph
-        upper = np.empty((count, min(_UPPER_POOL, len(graph.members))), np.int32)
+        graph = self.graph
+        upper = np.empty((len(pool), min(_UPPER_POOL, len(graph.members))), np.int32)
         values = np.empty(max(pool.size, upper.size), np.float32)
-        first = np.arange(len(graph.members), dtype=np.int32)
-        entries = np.broadcast_to(graph.entries, (count, len(graph.entries)))
-        biases = None if self.biases is None else self.biases[graph.members]
-        above = neighbours.Bytes(graph.upper_bytes, graph.upper_steps, biases)
-        low = neighbours.Bytes(self.vectors, self.steps, self.biases)
-        asked = queries, scales
-        entries = np.ascontiguousarray(entries)
-        run(
-            neighbours.graph_search(upper, values, *asked, graph.upper, above, entries, first)
-            + neighbours.graph_search(
-                pool, values, *asked, graph.neighbours, low, upper, graph.members
-            )
-        )
+        search = neighbours.graph_search
+        run(search(upper, values, asked, graph.upper, self.above, graph.entries, self.numbers))
+        run(search(pool, values, asked, graph.neighbours, self.low, upper, graph.members))
 
 
 def _as_bytes(queries):
-    """Return (Q, D) int8 and (Q,) float32: queries as a walk compares them, and their steps."""
+    """Return queries as a walk compares them."""
+    from rvcnn.kernels import neighbours
+
     largest = np.abs(queries).max(axis=1, initial=0)
     steps = np.maximum(largest / np.float32(127), np.finfo(np.float32).tiny)
-    return np.rint(queries / steps[:, None]).astype(np.int8), steps
+    return neighbours.Queries.of(np.rint(queries / steps[:, None]).astype(np.int8), steps)
 
 
 def open_walk(path: Path, state: "State", vectors: Rows, dim: int, metric: str) -> Walk | None:
@@ -96,15 +99,18 @@ def open_walk(path: Path, state: "State", vectors: Rows, dim: int, metric: str) 
 
 def make_walk(header: Header, graph: Graph, vectors: Rows) -> Walk:
     """Put a graph together with the vectors that it is of."""
+    from rvcnn.kernels.neighbours import Bytes
+
     if vectors.dtype == "int8":
         high, _, scale = vectors.planes
-        low = high[: header.rows], 256 * scale[: header.rows, 0]
+        low = Bytes(high[: header.rows], 256 * scale[: header.rows, 0])
     else:
-        low = graph.low_bytes, graph.low_steps
-    biases = None
+        low = Bytes(graph.low_bytes, graph.low_steps)
+    above = Bytes(graph.upper_bytes, graph.upper_steps)
     if header.metric == "euclidean":
-        biases = half_squares(vectors, header.rows)
-    return Walk(header, graph, *low, biases)
+        low = low._replace(biases=half_squares(vectors, header.rows))
+        above = above._replace(biases=low.biases[graph.members])
+    return Walk(header, graph, above, low, np.arange(len(graph.members), dtype=np.int32))
 
 
 def half_squares(vectors: Rows, rows: int) -> np.ndarray:
