@@ -282,6 +282,17 @@ def test_an_open_index_goes_on_after_a_repair(folder):
     assert index.verify() == []
 
 
+def test_what_was_open_during_a_repair_is_not_used_again(folder):
+    index = Index.open(folder)
+    with index.snapshot():
+        repair(folder)
+        before = len(index)
+    Index.open(folder).add(random_vectors(1, seed=5), ["added later"])
+    assert "added later" in index
+    assert len(index) == before + 1
+    index.close()
+
+
 def test_repair_takes_the_writers_lock(folder):
     with Index.open(folder).writer():
         with pytest.raises(IndexLockedError):

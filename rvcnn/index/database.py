@@ -206,4 +206,7 @@ def read_state(connection: sqlite3.Connection, home: Home) -> State:
     found = connection.execute("SELECT manifest, version, generation, rows FROM state").fetchone()
     if found is None:
         raise damaged(home, f"{DATABASE} is empty")
+    text, *numbers = found
+    if not isinstance(text, str) or not all(isinstance(n, int) and n >= 0 for n in numbers):
+        raise damaged(home, "its state is none that was ever written")
     return State(*found)

@@ -1,7 +1,9 @@
 """One row of the index: an image's path with all that is known about it, and its checksum."""
 
+import functools
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,24 +22,29 @@ class Status:
     STALE = "stale"  # lost its vector to damage or a rebuild; the next update embeds it
 
 
-# The columns of the table `items`, in its order. A checksum covers FACTS: all but where the vector
-# lies, which a compaction changes; that the vector is the right one, its own checksum tells.
-FACTS = (
-    "id",
-    "status",
-    "size",
-    "mtime_ns",
-    "sha256",
-    "width",
-    "height",
-    "format",
-    "added_at",
-    "error",
-    "tried",
-    "metadata",
-    "vector_sum",
-)
-COLUMNS = (*FACTS, "row", "checksum")
+# The columns of the table `items`, in its order, and what each may hold. A checksum covers FACTS:
+# all but where the vector lies, which a compaction changes; that the vector is the right one, its
+# own checksum tells.
+_MAYBE = type(None)
+_KINDS = {
+    "id": (bytes,),
+    "status": (str,),
+    "size": (int, _MAYBE),
+    "mtime_ns": (int, _MAYBE),
+    "sha256": (bytes, _MAYBE),
+    "width": (int, _MAYBE),
+    "height": (int, _MAYBE),
+    "format": (str, _MAYBE),
+    "added_at": (int, _MAYBE),
+    "error": (str, _MAYBE),
+    "tried": (str, _MAYBE),
+    "metadata": (str, _MAYBE),
+    "vector_sum": (bytes, _MAYBE),
+    "row": (int, _MAYBE),
+    "checksum": (bytes,),
+}
+COLUMNS = tuple(_KINDS)
+FACTS = COLUMNS[: COLUMNS.index("row")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +90,47 @@ class Item:
     row: int | None = None
 
 
-def from_record(record: tuple) -> Item:
-    """Make an item of a record with the columns `COLUMNS`."""
+def from_record(record: tuple, rows: int) -> Item:
+    """Make an item of a record with the columns `COLUMNS`, of an index with so many rows.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        It holds what was never written.
+    """
+    _check_kinds(tuple(map(type, record)))
     identity, *facts, metadata, _vector_sum, row, _checksum = record
-    return Item(
-        os.fsdecode(identity), *facts, None if metadata is None else json.loads(metadata), row
-    )
+    item = Item(os.fsdecode(identity), *facts, decode_metadata(metadata), row)
+    if (row is None) == (item.status == Status.OK) or not (row is None or 0 <= row < rows):
+        raise sqlite3.DatabaseError(f"the row of {item.id!r} is not there")
+    return item
+
+
+@functools.cache
+def _check_kinds(kinds: tuple[type, ...]) -> None:
+    for kind, (name, allowed) in zip(kinds, _KINDS.items(), strict=True):
+        if kind not in allowed:
+            raise sqlite3.DatabaseError(f"the {name} of an item is of the type {kind.__name__}")
+
+
+def decode_id(raw: Any) -> str:
+    """Return an id from what is stored; DatabaseError where that is none."""
+    if not isinstance(raw, bytes):
+        raise sqlite3.DatabaseError(f"an item has the id {raw!r}")
+    return os.fsdecode(raw)
+
+
+def decode_metadata(text: Any) -> dict[str, Any] | None:
+    """Return metadata from what is stored; DatabaseError where that is none."""
+    if text is None:
+        return None
+    try:
+        metadata = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"the metadata of an item cannot be read: {error}") from error
+    if not isinstance(metadata, dict):
+        raise sqlite3.DatabaseError("the metadata of an item is no object")
+    return metadata
 
 
 def facts(item: Item, vector_sum: bytes | None) -> tuple:

@@ -1,27 +1,21 @@
 """Questions to a snapshot about contents and metadata."""
 
 import json
-import os
-from collections.abc import Mapping
 from typing import Any
 
-from rvcnn.index.items import COLUMNS, Item, from_record
+from rvcnn.index.items import Item, decode_id, decode_metadata
 from rvcnn.index.snapshot import Snapshot
 
 
 def with_content(now: Snapshot, sha256: bytes) -> list[Item]:
     """Return the items with a vector whose files had this content."""
-    found = now.execute(
-        f"SELECT {', '.join(COLUMNS)} FROM items WHERE sha256 = ? AND row IS NOT NULL ORDER BY id",
-        sha256,
-    )
-    return [from_record(record) for record in found]
+    return list(now.items("WHERE sha256 = ? AND row IS NOT NULL ORDER BY id", sha256))
 
 
-def metadata(now: Snapshot) -> dict[str, Mapping[str, Any]]:
+def metadata(now: Snapshot) -> dict[str, dict[str, Any]]:
     """Return the metadata of all items that have some, by id."""
     found = now.execute("SELECT id, metadata FROM items WHERE metadata IS NOT NULL")
-    return {os.fsdecode(identity): json.loads(text) for identity, text in found}
+    return {decode_id(identity): decode_metadata(text) for identity, text in found}
 
 
 def has_key(now: Snapshot, key: str) -> bool:

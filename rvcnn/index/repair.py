@@ -60,7 +60,7 @@ def _repair(home: Home) -> Repaired:
     path = home.location / DATABASE
     temporary = home.location / (DATABASE + ".new")
     with closing(_open_damaged(path)) as old, closing(database.create_aside(temporary)) as new:
-        state = _read_state(old)
+        state = _read_state(old, home)
         parsed = _read_manifest(home, state)
         generation = _live_generation(home, state)
         vectors = _read_vectors(home, generation, parsed)
@@ -94,11 +94,9 @@ def _open_damaged(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(":memory:")
 
 
-def _read_state(old: sqlite3.Connection) -> database.State | None:
-    with suppress(sqlite3.DatabaseError):
-        found = old.execute("SELECT manifest, version, generation, rows FROM state").fetchone()
-        if found is not None and all(isinstance(n, int) and n >= 0 for n in found[1:]):
-            return database.State(*found)
+def _read_state(old: sqlite3.Connection, home: Home) -> database.State | None:
+    with suppress(sqlite3.DatabaseError, IndexDamagedError):
+        return database.read_state(old, home)
     return None
 
 

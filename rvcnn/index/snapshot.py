@@ -14,7 +14,7 @@ from rvcnn.index.choose import Choices
 from rvcnn.index.files import DATABASE, Home, damaged, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.graph import newest
-from rvcnn.index.items import COLUMNS, Item, encode_id, from_record
+from rvcnn.index.items import COLUMNS, Item, decode_id, encode_id, from_record
 from rvcnn.index.vectors import map_rows
 from rvcnn.index.walk import Walk, open_walk
 from rvcnn.where import Condition
@@ -56,11 +56,16 @@ class Snapshot:
     def order(self) -> np.ndarray:
         """Return (N,) int64: the rows that have an id, in the order of their ids' bytes."""
         if self._loaded.order is None:
-            rows = self._connection.execute(
-                "SELECT row FROM items WHERE row IS NOT NULL ORDER BY id"
-            )
-            self._loaded.order = self._there(np.fromiter(chain.from_iterable(rows), np.int64))
+            rows = self._rows("SELECT row FROM items WHERE row IS NOT NULL ORDER BY id")
+            self._loaded.order = self._there(rows)
         return self._loaded.order
+
+    def _rows(self, query: str, *values) -> np.ndarray:
+        """Return what the database gives: (N,) int64."""
+        try:
+            return np.fromiter(chain.from_iterable(self.execute(query, *values)), np.int64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise damaged(self.home, f"the row of an item is no number: {error}") from error
 
     def rank(self, where: Condition | str | None = None) -> np.ndarray:
         """Return (rows,) int64: the place of each row's id in their order; -1 for a dead row.
@@ -94,16 +99,19 @@ class Snapshot:
     def ids(self) -> list[str]:
         """Return the ids that have a vector, in the order of their bytes."""
         rows = self._connection.execute("SELECT id FROM items WHERE row IS NOT NULL ORDER BY id")
-        return [os.fsdecode(identity) for (identity,) in rows]
+        return [decode_id(identity) for (identity,) in rows]
 
-    def items(self) -> Iterator[Item]:
-        """Iterate over all items, with a vector or without, in the order of their ids' bytes."""
-        return map(from_record, self._connection.execute(f"{_SELECT} ORDER BY id"))
+    def items(self, which: str = "ORDER BY id", *values) -> Iterator[Item]:
+        """Iterate over all items, with a vector or without, in the order of their ids' bytes.
+
+        Or over others, in another order: `which` is the end of an SQL query, with its `values`.
+        """
+        for record in self.execute(f"{_SELECT} {which}", *values):
+            yield from_record(record, self.state.rows)
 
     def item(self, identity: str) -> Item | None:
         """Return one item."""
-        found = self._connection.execute(f"{_SELECT} WHERE id = ?", (encode_id(identity),))
-        return next(map(from_record, found), None)
+        return next(self.items("WHERE id = ?", encode_id(identity)), None)
 
     def vectors(self, ids: Iterable[str] | None = None) -> np.ndarray:
         """Return a copy of the vectors of `ids`, or of all `ids()`: (N, D) float32."""
@@ -111,14 +119,11 @@ class Snapshot:
         return self.all_vectors.vectors(self.manifest.metric, rows)
 
     def _row(self, identity: str) -> int:
-        row = self._connection.execute(
-            "SELECT row FROM items WHERE id = ?", (encode_id(identity),)
-        ).fetchone()
-        if row is None or row[0] is None:
+        query = "SELECT row FROM items WHERE id = ? AND row IS NOT NULL"
+        found = self._there(self._rows(query, encode_id(identity)))
+        if not len(found):
             raise UsageError(f"the index of {self.home.root} has no vector of {identity!r}")
-        if not 0 <= row[0] < self.state.rows:
-            raise damaged(self.home, "an item has a row that is not there")
-        return row[0]
+        return int(found[0])
 
     def top_k(
         self,
@@ -155,17 +160,8 @@ class Snapshot:
         if self._loaded.living is None:
             count, first = self.state.rows, walk.header.rows
             alive = np.ones(count, bool)
-            dead = np.fromiter(
-                chain.from_iterable(self._connection.execute("SELECT row FROM dead")), np.int64
-            )
-            late = np.fromiter(
-                chain.from_iterable(
-                    self._connection.execute(
-                        "SELECT row FROM items WHERE row >= ? ORDER BY id", (first,)
-                    )
-                ),
-                np.int64,
-            )
+            dead = self._rows("SELECT row FROM dead")
+            late = self._rows("SELECT row FROM items WHERE row >= ? ORDER BY id", first)
             for rows, least in ((dead, 0), (late, first)):
                 if len(rows) and (rows.min() < least or rows.max() >= count):
                     raise damaged(self.home, "it names a row that is not there")
@@ -200,7 +196,7 @@ class Snapshot:
         missing = [row for row in wanted if row not in known]
         if missing:
             raise damaged(self.home, f"row {missing[0]} has no id")
-        return [os.fsdecode(known[row]) for row in asked]
+        return [decode_id(known[row]) for row in asked]
 
     def counts(self) -> dict[str, int]:
         """Return how many items there are of each status."""
@@ -230,22 +226,23 @@ class Source:
     def snapshot(self) -> Iterator[Snapshot]:
         """Open the last commit."""
         with told(self._home):
-            connection, loaded = self._begin()
+            owner, connection, loaded = self._begin()
         try:
             yield Snapshot(self._home, connection, loaded)
         except sqlite3.Error as error:
             with told(self._home):
                 raise error
         finally:
-            self._end(connection)
+            self._end(owner, connection)
 
-    def _begin(self) -> tuple[sqlite3.Connection, Loaded]:
+    def _begin(self) -> tuple[tuple, sqlite3.Connection, Loaded]:
         """Begin a read, again and again if each time a compaction overtakes it."""
         for _ in range(_ATTEMPTS):
-            connection = self._take()
+            self._discard_foreign()
+            owner, connection = self._owner, self._take()
             try:
                 connection.execute("BEGIN")
-                return connection, self._load(connection)
+                return owner, connection, self._load(connection)
             except FileNotFoundError:
                 # The connection may be to a database that was itself replaced.
                 connection.close()
@@ -284,7 +281,6 @@ class Source:
         return kept[1]
 
     def _take(self) -> sqlite3.Connection:
-        self._discard_foreign()
         try:
             return self._idle.pop()
         except IndexError:
@@ -310,14 +306,18 @@ class Source:
             return None
         return status.st_dev, status.st_ino
 
-    def _end(self, connection: sqlite3.Connection) -> None:
+    def _end(self, owner: tuple, connection: sqlite3.Connection) -> None:
+        if owner[0] != os.getpid():
+            _OF_PARENTS.append([connection])
+            return
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
             connection.close()
             return
-        if isinstance(connection, database.Immutable):
+        # The database may have been replaced while it was read.
+        if owner != self._owner or isinstance(connection, database.Immutable):
             connection.close()
         else:
             self._idle.append(connection)

@@ -17,6 +17,7 @@ from rvcnn.index.items import (
     FACTS,
     Item,
     Status,
+    decode_id,
     encode_id,
     encode_ids,
     encode_metadata,
@@ -243,7 +244,7 @@ class Writer:
             for record in self._store.connection.execute(
                 f"{_SELECT} WHERE sha256 = ? AND row IS NOT NULL", (sha256,)
             ):
-                item = from_record(record)
+                item = from_record(record, self._store.file.rows)
                 held = self._store.file.read(item.row)
                 if held.sum_of(0) == record[COLUMNS.index("vector_sum")]:
                     return item, held.decode()[0]
@@ -259,7 +260,7 @@ class Writer:
             rows = self._store.connection.execute(
                 f"SELECT id, {', '.join(Known._fields)} FROM items {condition}", bounds
             )
-            return {os.fsdecode(identity): Known(*rest) for identity, *rest in rows}
+            return {decode_id(identity): Known(*rest) for identity, *rest in rows}
 
     def contents(self, ids: Iterable[str]) -> dict[bytes, list[str]]:
         """Return the ids among `ids` that have a vector, by their files' sha256."""
