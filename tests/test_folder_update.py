@@ -324,6 +324,17 @@ def test_an_index_of_another_model_is_refused_and_both_are_named(folder):
     assert folder.ids == ["a.jpg"]
 
 
+def test_a_model_that_cannot_be_loaded_keeps_no_lock(folder, monkeypatch):
+    folder.write("a.jpg")
+    folder.update()
+    with monkeypatch.context() as broken:
+        broken.setattr(folder.embedder, "describe", lambda: {}["weights"])
+        with pytest.raises(KeyError) as caught:
+            folder.update()
+    Index.open(folder.path).writer(wait=0).close()
+    assert caught.value.args == ("weights",)  # which still holds on to all that it went through
+
+
 def test_how_vectors_are_held_stays_unless_all_is_made_anew(folder):
     folder.write("a.jpg", "b.jpg")
     assert folder.update(vectors="int8") == {"indexed": 2}

@@ -1,5 +1,6 @@
 """Search by a graph: nearly all of the nearest, with exact scores, at every moment."""
 
+import json
 import os
 import shutil
 
@@ -10,7 +11,7 @@ from child import run_python
 from rvcnn.errors import UsageError
 from rvcnn.index import Index, build, repair, verify
 from rvcnn.index.formats import encode
-from rvcnn.index.graph import read_header
+from rvcnn.index.graph import MAGIC, read_header
 
 METRICS = ("cosine", "euclidean", "dot")
 COUNT, DIM, QUERIES = 3000, 40, 60
@@ -254,6 +255,18 @@ def test_headers_that_lie_are_refused(tmp_path):
         assert true in whole[:4096]
         path.write_bytes(whole.replace(true, lie.ljust(len(true)), 1))
         assert not is_used(Index.open(tmp_path)), lie
+
+
+def test_a_size_that_64_bits_do_not_hold_is_no_small_one(tmp_path):
+    make(tmp_path, count=800).close()
+    (path,) = (tmp_path / ".rvcnn" / "ann").iterdir()
+    header = read_header(path)
+    rows = 1 << 30
+    shapes = [(rows, 1 << 34), (1,), (1, 4), (1,), (1, DIM), (1,), (0, DIM), (0,)]
+    text = {**header._asdict(), "rows": rows, "dtype": "int8", "shapes": shapes, "version": 1}
+    path.write_bytes((MAGIC + json.dumps(text).encode()).ljust(4096 + 5 * 64 + 32))
+    with pytest.raises(ValueError, match="its size is not"):
+        read_header(path)
 
 
 def test_a_graph_of_other_vectors_is_not_used(tmp_path):

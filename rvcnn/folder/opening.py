@@ -60,22 +60,30 @@ def open_writer(
         new = make(embedder.dim, METRIC, told_by(embedder), dtype=dtype or NEW_DTYPE)
         replace_index(home, new, wait)
         writer = Writer(home, wait)
-    if not rebuild and not is_of(writer.manifest, embedder):
-        have, want = writer.manifest, manifest_of(writer.manifest, embedder)
+    try:
+        if not rebuild:
+            _refuse_another(home, writer.manifest, embedder, dtype)
+    except BaseException:
         writer.close()
+        raise
+    return writer
+
+
+def _refuse_another(home: Home, have: Manifest, embedder: "Embedder", dtype: str | None) -> None:
+    """Raise IndexMismatchError unless an index is of this embedder's vectors, held in this way."""
+    if not is_of(have, embedder):
+        want = manifest_of(have, embedder)
         raise IndexMismatchError(
             f"the index of {home.root} was made by {_name(have, want)}, which is not "
             f"{_name(want, have)}: use that model, or make the index anew with "
             f"`rvcnn embed --rebuild {home.root}{_options(want, have)}`"
         )
-    if not rebuild and dtype not in (None, writer.manifest.dtype):
-        have = writer.manifest.dtype
-        writer.close()
+    if dtype not in (None, have.dtype):
         raise IndexMismatchError(
-            f"the index of {home.root} holds {have} vectors, not {dtype}: leave --vectors out, or "
-            f"make the index anew with `rvcnn embed --rebuild --vectors {dtype} {home.root}`"
+            f"the index of {home.root} holds {have.dtype} vectors, not {dtype}: leave --vectors "
+            f"out, or make the index anew with `rvcnn embed --rebuild --vectors {dtype} "
+            f"{home.root}`"
         )
-    return writer
 
 
 def manifest_of(old: Manifest, embedder: "Embedder", dtype: str | None = None) -> Manifest:

@@ -253,10 +253,9 @@ class Index:
         fewer vectors. `workers` threads search; 0 for as many as this process may use. With
         `where`, a filter of `rvcnn.where`, the `k` nearest of those that it holds for are found.
 
-        Where `build_ann` made a graph, some of the nearest may be missed, unless
-        `exact` or filtered; what is
-        found has its exact score. `effort` is how many vectors the search keeps in view, as
-        hnswlib's ``ef``: more of them miss fewer; 0 for a default.
+        Where `build_ann` made a graph, some of the nearest may be missed, unless `exact` or
+        filtered; what is found has its exact score. `effort` is how many vectors the search keeps
+        in view, as hnswlib's ``ef``: more of them miss fewer; 0 for a default.
 
         Raises
         ------

@@ -9,6 +9,7 @@ one after another, mapped as they are, with a digest of all of that at the end::
 
 import hashlib
 import json
+import math
 import os
 import re
 from contextlib import suppress
@@ -196,7 +197,7 @@ def _consistent(header: Header) -> bool:
 
 def _sizes(header: Header) -> list[int]:
     shapes = zip(header.shapes, _DTYPES, strict=True)
-    sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes]
+    sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes]
     return [size + -size % _LINE for size in sizes]
 
 
@@ -214,7 +215,7 @@ def map_graph(path: Path, header: Header) -> Graph:
         data = np.fromfile(path, np.uint8)
     arrays, start = [], _HEADER
     for shape, dtype, size in zip(header.shapes, _DTYPES, _sizes(header), strict=True):
-        used = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        used = math.prod(shape) * np.dtype(dtype).itemsize
         arrays.append(np.asarray(data[start : start + used].view(dtype)).reshape(shape))
         start += size
     graph = Graph(*arrays)
