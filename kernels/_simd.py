@@ -44,13 +44,13 @@ def _splat(builder, scalar, lanes):
     return builder.shuffle_vector(one, undefined, mask)
 
 
-def _call(builder, name, result, *args):
-    """Call an LLVM intrinsic by its mangled name."""
+def _call(builder, name, result, *args, flags=()):
+    """Call an LLVM intrinsic by its mangled name, with fast-math flags."""
     module = builder.module
     function = module.globals.get(name)
     if function is None:
         function = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
-    return builder.call(function, args)
+    return builder.call(function, args, fastmath=flags)
 
 
 def _address(builder, pointer, offset, lanes):
@@ -242,14 +242,12 @@ square_root = _unary("sqrt")
 
 @intrinsic
 def maximum(typingctx, x, y):
-    """The larger of each pair of lanes; NaN if either is NaN."""
+    """The larger of each pair of lanes; NaN if either is NaN; of two zeros, either."""
 
     def codegen(context, builder, sig, args):
-        a, b = args
-        larger = builder.select(builder.fcmp_ordered(">", b, a), b, a)
-        return builder.select(builder.fcmp_unordered("uno", b, b), b, larger)
+        return _call(builder, f"llvm.maximum.v{x.lanes}f32", _llvm(x), *args, flags=("nsz",))
 
-    return x(x, x), codegen
+    return x(x, y), codegen
 
 
 @intrinsic
