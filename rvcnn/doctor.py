@@ -8,7 +8,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pynndescent", "click", "tqdm")
+PACKAGES = (
+    "numpy",
+    "numba",
+    "llvmlite",
+    "pillow",
+    "pynndescent",
+    "scipy",
+    "scikit-learn",
+    "click",
+    "tqdm",
+)
 NOTABLE_FEATURES = {
     "avx2",
     "fma",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rvcnn import doctor
+
 ROOT = Path(__file__).resolve().parent.parent
 MAPPED = {"rvcnn": "rvcnn", "rvcnn/kernels": "kernels", "rvcnn/cli": "cli"}
 TOP_LEVEL = {
@@ -24,6 +26,14 @@ TOP_LEVEL = {
     ".ci",
     ".gitignore",
 }
+MODULES = {
+    "pillow": {"PIL"},
+    "scikit-learn": {"sklearn"},
+    "pillow-heif": {"pillow_heif"},
+    "Send2Trash": {"send2trash"},
+    "onnx": {"onnx", "google", "ml_dtypes"},
+}
+"""What a package brings to import, where that is not its name alone."""
 HEAVY = {"numpy", "PIL", "numba", "pynndescent", "sklearn", "scipy", "llvmlite", "tqdm", "sqlite3"}
 
 
@@ -130,6 +140,18 @@ def test_imports_go_one_way(path, package):
             assert not within(name, "rvcnn") or within(name, "rvcnn.kernels"), name
         elif not within(package, "rvcnn.cli") and path.name != "__main__.py":
             assert not within(name, "rvcnn.cli"), name
+
+
+def test_what_is_imported_is_declared(wheel):
+    name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
+    declared = re.findall(r"^Requires-Dist: ([\w-]+)(.*)$", wheel.read(name).decode(), re.M)
+    always = {package for package, rest in declared if "extra ==" not in rest}
+    assert always == set(doctor.PACKAGES)
+    known = set().union(*(MODULES.get(package, {package}) for package, _ in declared))
+    imported = {
+        name.partition(".")[0] for path, package in modules() for name in imports_of(path, package)
+    }
+    assert imported - {*sys.stdlib_module_names, "rvcnn"} <= known
 
 
 def test_the_reading_of_imports_sees_every_kind(tmp_path):

@@ -338,7 +338,7 @@ class Index:
     ) -> bool:
         """Whether anything scores at least `threshold` with one vector (D,)."""
         best = self.nearest(vector, where)
-        return best is not None and best.score >= np.float32(threshold)
+        return best is not None and bool(best.score >= np.float32(threshold))
 
     @staticmethod
     def _queries(now: Snapshot, queries: Any, one: bool = False) -> np.ndarray:
