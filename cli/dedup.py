@@ -35,7 +35,7 @@ SKIPPED = 3
     multiple=True,
     type=options.PATH,
     metavar="DIR",
-    help="A folder that is never touched (repeatable): what it has, too, is the duplicate.",
+    help="A folder that is never touched (repeatable): duplicates are what resembles its pictures.",
 )
 @options.min_similarity
 @click.option(
@@ -84,10 +84,10 @@ def command(
 ) -> None:
     """List near-duplicates in groups, the one to keep first.
 
-    Looks at what DIRs' indexes hold. To keep is the picture of the most pixels, else the largest
-    file, else the oldest; the others of its group each resemble it. A line is `keep`, `same` (byte
-    by byte) or the cosine, then tab, path. With --delete it is `trash` or `hardlink`, tab, path,
-    tab, the path that is kept.
+    Looks at what DIRs' indexes hold. The picture to keep has the most pixels, or else is the
+    largest file, or else the oldest; the others of its group each resemble it. A line is `keep`,
+    `same` (byte by byte) or the cosine, then tab, path. With --delete it is `trash` or `hardlink`,
+    tab, path, tab, the path that is kept.
     """
     from rvcnn.dedup.plan import make_plan
     from rvcnn.place import open_places

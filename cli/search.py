@@ -107,7 +107,7 @@ def _vector(places, queries, query, make):
 
     crop = None if query["crop"] is None else Crop.parse(query["crop"])
     if crop is not None and len(queries) != 1:
-        raise click.UsageError("--crop is of one QUERY image")
+        raise click.UsageError("--crop goes with one QUERY image")
     given, file = None, query["vector"]
     if file is not None:
         source = click.get_binary_stream("stdin") if str(file) == "-" else file

@@ -39,7 +39,7 @@ def command(ctx, dir, file, replace, remove, path_column, strict, wait, quiet) -
     from rvcnn.tag import tag
 
     if replace and remove:
-        raise click.UsageError("--replace goes not with --remove")
+        raise click.UsageError("--replace does not go with --remove")
     how = "replace" if replace else "remove" if remove else "merge"
     skipped = []
 

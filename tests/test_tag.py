@@ -361,7 +361,7 @@ def test_tag_strict(photos):
 @pytest.mark.parametrize(
     "args, code, message",
     [
-        (["photos", "t.csv", "--replace", "--remove"], 2, "--replace goes not with --remove"),
+        (["photos", "t.csv", "--replace", "--remove"], 2, "--replace does not go with --remove"),
         (["photos", "missing.csv"], 2, "rvcnn: no such file: missing.csv"),
         (["empty", "t.csv"], 4, "rvcnn: no index in empty or above it"),
         (["photos", "t.csv", "--path-column", "id"], 2, "t.csv has no column id"),

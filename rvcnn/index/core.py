@@ -307,7 +307,7 @@ class Index:
         """
         if not 4 <= degree <= 1024 or not 4 <= breadth <= 4096:
             raise UsageError(
-                f"degree ({degree}) and breadth ({breadth}) lie between 4 and 1024, and 4096"
+                f"degree is from 4 to 1024 and breadth from 4 to 4096, not {degree} and {breadth}"
             )
         return build_ann(self._home, self._source, degree, breadth, workers, wait, note)
 

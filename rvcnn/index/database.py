@@ -208,5 +208,5 @@ def read_state(connection: sqlite3.Connection, home: Home) -> State:
         raise damaged(home, f"{DATABASE} is empty")
     text, *numbers = found
     if not isinstance(text, str) or not all(isinstance(n, int) and n >= 0 for n in numbers):
-        raise damaged(home, "its state is none that was ever written")
+        raise damaged(home, "its table `state` holds what was never written")
     return State(*found)

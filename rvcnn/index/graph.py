@@ -157,12 +157,12 @@ def read_header(path: Path) -> Header:
     with open(path, "rb") as file:
         text = file.read(_HEADER)
     if len(text) < _HEADER or not text.startswith(MAGIC):
-        raise ValueError("it has not the beginning of a graph")
+        raise ValueError("it does not begin as the file of a graph does")
     content = json.loads(text[len(MAGIC) :])
     if not isinstance(content, dict) or content.pop("version", None) != VERSION:
         raise ValueError(f"it is not of version {VERSION}")
     if set(content) != set(Header._fields):
-        raise ValueError("its header is another one")
+        raise ValueError("its header has other entries")
     header = Header(**content)
     header = header._replace(shapes=tuple(tuple(shape) for shape in header.shapes))
     if not _consistent(header):
