@@ -174,6 +174,8 @@ def _weights_path(name, weights, precision):
     if weights is not None:
         raise UsageError(f"weights must be a path or 'random', not {weights!r}")
     if name is not None:
+        if isinstance(name, str):
+            _check_known(name)
         raise UsageError(
             f"{name} needs weights: a file (weights=FILE, --weights FILE) or weights='random'; "
             "without a name, the embedded model is used"
@@ -196,9 +198,13 @@ def _architecture(file, name) -> Architecture:
     name = name or file.setting("architecture")
     if "graph" in file.metadata:
         return imported(file.metadata)
+    _check_known(name)
+    return ARCHITECTURES[name]
+
+
+def _check_known(name):
     if name not in ARCHITECTURES:
         raise UsageError(f"unknown model {name!r}; there are {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
 
 
 def _as_asked(file, architecture, num_classes, padding, bn_eps, normalize) -> Weights:

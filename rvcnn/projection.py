@@ -10,6 +10,12 @@ from .weights import Weights
 from .weights.layouts import OWN
 
 
+def check_dim(width: int, dim: int) -> None:
+    """Raise UsageError unless vectors of ``width`` values can be reduced to ``dim``."""
+    if not 1 <= dim <= width:
+        raise UsageError(f"a vector of {width} values can be reduced to 1 to {width}, not {dim}")
+
+
 def principal_axes(vectors, dim: int) -> np.ndarray:
     """Return the ``dim`` orthonormal directions that keep most of the vectors' squared length.
 
@@ -35,8 +41,7 @@ def principal_axes(vectors, dim: int) -> np.ndarray:
     """
     vectors = np.asarray(vectors, np.float64)
     count, width = vectors.shape
-    if not 1 <= dim <= width:
-        raise UsageError(f"a vector of {width} values can be reduced to 1 to {width}, not {dim}")
+    check_dim(width, dim)
     if count < dim:
         raise UsageError(f"{dim} values need at least {dim} images to fit on; there are {count}")
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)

@@ -10,7 +10,7 @@ from .embedder import Embedder
 from .errors import UsageError
 from .model import create_model
 from .paths import check_output
-from .projection import principal_axes, reduced_weights
+from .projection import check_dim, principal_axes, reduced_weights
 from .quantization.quality import recall
 from .quantization.sample import list_images, spread
 from .weights.convert import write_checked
@@ -95,6 +95,7 @@ def reduce(
     check_output(output, ".safetensors")
     name = network.pop("model", None)
     embedder = Embedder(name, workers=workers, **network)
+    check_dim(embedder.dim, dim)
     vectors = _vectors(embedder, paths, 2 * images, watch, filters)
     held_out = len(vectors) >= max(ENOUGH, 2 * dim)
     first, second = (slice(0, None, 2), slice(1, None, 2)) if held_out else (slice(None),) * 2

@@ -1,6 +1,7 @@
 """`rvcnn weights info` and `import`, and what other commands say of foreign weights."""
 
 import json
+import sys
 from pathlib import Path
 
 import checkpoints as c
@@ -29,6 +30,19 @@ def source(tmp_path, monkeypatch):
     halves = {k: v.astype(np.float16) for k, v in to_timm(tensors, "mobilenetv3_small").items()}
     (tmp_path / "model.pth").write_bytes(c.as_zip(halves, lambda t: {"state_dict": t}))
     return "model.pth"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("weights", "info"), ("weights", "import", "-o", "w.st"), ("embed", ".", "--weights")],
+)
+def test_without_the_package_onnx_a_message_says_how_to_get_it(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    Path("m.onnx").write_bytes(b"\x08\x08")
+    result = run(*command, "m.onnx")
+    needs = "reading ONNX files needs the package onnx: pip install 'rvcnn[onnx]'"
+    assert (result.exit_code, result.stderr) == (2, f"rvcnn: {needs}\n")
 
 
 @pytest.mark.parametrize("name", ["info", "import", "pull", "export", "reduce"])

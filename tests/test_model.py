@@ -206,6 +206,7 @@ def test_embeddings_have_unit_length_if_asked(both_heads):
             "'mobilenet_v3'; there are mobilenetv3_small",
         ),
         (dict(name="mobilenetv3_small"), "needs weights"),
+        (dict(name="mobilenet_v3"), "'mobilenet_v3'; there are mobilenetv3_small"),
         (dict(precision="int4"), "precision must be one of fp32, int8, not 'int4'"),
         (dict(padding="valid"), "padding must be 'same' or 'symmetric', not 'valid'"),
     ],

@@ -160,6 +160,14 @@ def test_what_cannot_be_reduced_leaves_no_file(folder, tmp_path, options, messag
     assert not any(tmp_path.iterdir())
 
 
+def test_more_values_than_there_are_is_said_before_any_image_is_read(tmp_path):
+    picture(1).save(tmp_path / "whole.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    result = run("weights", "reduce", tmp_path, "-o", tmp_path / "w.safetensors", "--dim", "600")
+    assert result.exit_code == 2 and "not 600" in result.stderr
+    assert "skipping" not in result.stderr
+
+
 def test_photographs_are_compared_on_others(data, tmp_path):
     file = tmp_path / "w.safetensors"
     photos = data / "images" / "imagenet500"

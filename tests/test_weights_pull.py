@@ -250,6 +250,8 @@ def test_a_digest_that_is_asked_for(site, publish):
     assert pull(NAME, sha256=digest(site.content))
     with pytest.raises(DownloadError, match="not abcdef01: delete it"):
         pull(NAME, sha256="abcdef01")
+    with pytest.raises(UsageError, match="'nothing like it'; `rvcnn weights pull` lists them"):
+        pulling.pull("nothing like it")
     with pytest.raises(UsageError, match="hexadecimal"):
         pull(NAME, sha256="sha256:12")
 

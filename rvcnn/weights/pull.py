@@ -46,8 +46,9 @@ def pull(name: str, *, sha256: str | None = None, progress: Progress | None = No
         If what was published cannot be read.
     """
     if name not in PUBLISHED:
-        near = difflib.get_close_matches(name, PUBLISHED, 3, 0.4) or PUBLISHED
-        raise UsageError(f"no published weights {name!r}; there are {', '.join(near)}")
+        near = difflib.get_close_matches(name, PUBLISHED, 3, 0.4)
+        there = f"there are {', '.join(near)}" if near else "`rvcnn weights pull` lists them"
+        raise UsageError(f"no published weights {name!r}; {there}")
     sha256 = (sha256 or "").lower()
     if sha256 and not _DIGEST.fullmatch(sha256):
         raise UsageError(f"a sha256 is 8 to 64 hexadecimal digits, not {sha256!r}")

@@ -102,6 +102,8 @@ def read(buffer: memoryview, entry=None, folder=None) -> tuple[str, Contents]:
                 contents = kind.read(buffer, entry)
                 _check_room(contents, len(buffer))
                 return kind.name, contents
+    except WeightsError:  # a package that a format needs
+        raise
     except _PARSING as error:
         raise Refusal(f"a damaged file: {shown(str(error))}") from None
     known = ", ".join(dict.fromkeys(kind.name.partition(" (")[0] for kind in FORMATS))
