@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,15 @@ def relative(path: str | os.PathLike) -> str:
     except ValueError:  # another drive
         shown = os.fspath(path)
     return shown.replace(os.sep, "/")
+
+
+def quoted(path: str | os.PathLike) -> str:
+    """Return a path as a command line of this system takes it."""
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline([os.fspath(path)])
+    return shlex.quote(os.fspath(path))
 
 
 @contextmanager

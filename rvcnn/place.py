@@ -12,6 +12,8 @@ import numpy as np
 from rvcnn.errors import IndexMismatchError, IndexMissingError, RvcnnError, UsageError
 from rvcnn.index import Index, find_index, lookups
 from rvcnn.index.manifest import WEIGHTS_FILE, identity
+from rvcnn.made_by import mismatch, told_by
+from rvcnn.paths import quoted
 from rvcnn.where import Condition, Field, StartsWith, all_of
 from rvcnn.where.evaluate import fields
 
@@ -97,11 +99,8 @@ class Place(NamedTuple):
         different = [key for key in keys if ours.get(key) != theirs.get(key)]
         if self.index.dim == ours["dimension"] and not different:
             return
-        raise IndexMismatchError(
-            f"the index of {self.index.path} was made by {name_of(theirs)}, not by "
-            f"{name_of(ours)}: pass that model's --weights, or make the index anew with "
-            f"`rvcnn embed --rebuild {self.index.path}`"
-        )
+        made = {**self.index.description, "dimension": self.index.dim}
+        raise mismatch(self.index.path, made, told_by(embedder))
 
 
 def name_of(description: dict[str, Any]) -> str:
@@ -128,7 +127,7 @@ def find_place(folder: Path) -> Path:
     root = find_index(folder)
     if root is None:
         raise IndexMissingError(
-            f"no index in {folder} or above it: `rvcnn embed {folder}` makes one"
+            f"no index in {folder} or above it: `rvcnn embed {quoted(folder)}` makes one"
         )
     return root
 

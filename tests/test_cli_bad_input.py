@@ -4,6 +4,7 @@ import ctypes
 import errno
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -28,16 +29,20 @@ def one_line(result, code: int) -> str:
     return result.stderr
 
 
-@pytest.fixture
-def other_weights(tmp_path) -> Path:
-    """The embedded model with one number changed."""
+def save_weights(path: Path, by: float) -> Path:
+    """Write the embedded model with its last numbers changed."""
     embedded = Path(rvcnn.__file__).parent / "data" / "mobilenetv3_small_rvcnn.safetensors"
     with safe_open(embedded, "np") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}
         metadata = file.metadata()
-    tensors["embed.bias"] = tensors["embed.bias"] + tensors["embed.bias"].dtype.type(0.5)
-    save_file(tensors, tmp_path / "other.safetensors", metadata)
-    return tmp_path / "other.safetensors"
+    tensors["embed.bias"] = tensors["embed.bias"] + tensors["embed.bias"].dtype.type(by)
+    save_file(tensors, path, metadata)
+    return path
+
+
+@pytest.fixture
+def other_weights(tmp_path) -> Path:
+    return save_weights(tmp_path / "other.safetensors", 0.5)
 
 
 def test_an_empty_folder(tmp_path, monkeypatch):
@@ -159,7 +164,13 @@ def test_an_index_of_a_newer_version(photos):
 def test_an_index_of_another_model(photos, other_weights):
     for command in (["embed", "photos"], ["search", "photos/a.png", "--in", "photos"]):
         line = one_line(run(*command, "--weights", other_weights), 4)
-        assert "mobilenetv3_small" in line and "rvcnn embed --rebuild" in line
+        assert "mobilenetv3_small" in line
+        again = f"rvcnn embed --rebuild {photos.resolve()} --weights {other_weights}`"
+        assert again in line
+    other = "--precision", "int8", "--quiet"
+    line = one_line(run("search", "photos/a.png", "--in", "photos", *other), 4)
+    assert "(precision fp32" in line and "precision int8)" in line
+    assert line.endswith(f"rvcnn embed --rebuild {photos.resolve()} --precision int8`\n")
     run_ok("embed", "photos", "--weights", other_weights, "--rebuild")
     found = run_ok("search", "photos/a.png", "--in", "photos", "--weights", other_weights, "-k1")
     assert found == "1.000\tphotos/a.png\n"
@@ -171,8 +182,22 @@ def test_an_index_remembers_its_weights(photos, other_weights):
     found = run_ok("search", "photos/a.png", "--in", "photos", "-k1")
     assert found == "1.000\tphotos/a.png\n"
     assert run("embed", "photos").stderr == "photos: 6 unchanged\n"
-    Path("own.safetensors").unlink()
-    assert "weights" in one_line(run("search", "photos/a.png", "--in", "photos"), 4)
+    own = Path("own.safetensors").resolve()
+    save_weights(own, 0.25)
+    for command in (["search", "photos/a.png", "--in", "photos"], ["embed", "photos"]):
+        assert f"; {own} has changed since: " in one_line(run(*command), 4)
+    own.unlink()
+    for command in (["search", "photos/a.png", "--in", "photos"], ["embed", "photos"]):
+        assert f"; {own} is gone: " in one_line(run(*command), 4)
+
+
+@posix
+def test_a_command_that_is_named_can_be_pasted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_photos(Path("my photos"))
+    line = one_line(run("search", "my photos/a.png", "--in", "my photos"), 4)
+    command = line.split("`")[1]
+    assert shlex.split(command) == ["rvcnn", "embed", "my photos"]
 
 
 def test_repair_asks_for_the_model_only_when_a_vector_is_lost(photos, other_weights):

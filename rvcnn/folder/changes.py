@@ -10,6 +10,7 @@ from rvcnn.folder.embed import Task
 from rvcnn.folder.scan import Scan
 from rvcnn.index import Status
 from rvcnn.index.writer import Known
+from rvcnn.paths import quoted
 
 
 class Changes(NamedTuple):
@@ -70,5 +71,5 @@ def refuse_emptying(
     if 2 * lost > indexed:
         raise RvcnnError(
             f"{lost} of {indexed} indexed images are no longer in {shown}, and none was removed. "
-            f"Is a disk not mounted? If they are meant to go: `rvcnn embed --prune {shown}`"
+            f"Is a disk not mounted? If they are meant to go: `rvcnn embed --prune {quoted(shown)}`"
         )

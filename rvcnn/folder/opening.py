@@ -1,8 +1,6 @@
 """The index that a folder's images go to: found, made, or refused because it is another model's."""
 
 import os
-import shlex
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,9 @@ from rvcnn.index import Writer, find_index
 from rvcnn.index.create import create_index, replace_index
 from rvcnn.index.files import Home
 from rvcnn.index.locate import existing_home
-from rvcnn.index.manifest import WEIGHTS_FILE, Manifest, identity, make
+from rvcnn.index.manifest import Manifest, identity, make
+from rvcnn.made_by import mismatch, told_by
+from rvcnn.paths import quoted
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
@@ -73,17 +73,17 @@ def _refuse_another(home: Home, have: Manifest, embedder: "Embedder", dtype: str
     """Raise IndexMismatchError unless an index is of this embedder's vectors, held in this way."""
     if not is_of(have, embedder):
         want = manifest_of(have, embedder)
-        raise IndexMismatchError(
-            f"the index of {home.root} was made by {_name(have, want)}, which is not "
-            f"{_name(want, have)}: use that model, or make the index anew with "
-            f"`rvcnn embed --rebuild {home.root}{_options(want, have)}`"
-        )
+        raise mismatch(home.root, *({**m.description, **_compared(m)} for m in (have, want)))
     if dtype not in (None, have.dtype):
         raise IndexMismatchError(
             f"the index of {home.root} holds {have.dtype} vectors, not {dtype}: leave --vectors "
             f"out, or make the index anew with `rvcnn embed --rebuild --vectors {dtype} "
-            f"{home.root}`"
+            f"{quoted(home.root)}`"
         )
+
+
+def _compared(manifest: Manifest) -> dict[str, Any]:
+    return {"dimension": manifest.dimension, "metric": manifest.metric}
 
 
 def manifest_of(old: Manifest, embedder: "Embedder", dtype: str | None = None) -> Manifest:
@@ -92,44 +92,8 @@ def manifest_of(old: Manifest, embedder: "Embedder", dtype: str | None = None) -
     return replace(new, root=old.root)
 
 
-def told_by(embedder: "Embedder") -> dict[str, Any]:
-    """Return what an index says of the embedder that made it: also where its weights lie."""
-    weights = getattr(embedder, "weights", None)
-    file = {} if weights is None else {WEIGHTS_FILE: os.path.abspath(weights)}
-    return {**embedder.describe(), **file}
-
-
 def is_of(manifest: Manifest, embedder: "Embedder") -> bool:
     """Whether a manifest is that of this embedder's vectors, wherever its weights lie."""
     both = manifest, manifest_of(manifest, embedder)
     mine, yours = (replace(m, description=identity(m.description)) for m in both)
     return mine == yours
-
-
-def _options(manifest: Manifest, other: Manifest) -> str:
-    """Return the options that ask for what a manifest says, where another one has its own."""
-    asked = ""
-    for key in ("precision", "embedding"):
-        mine, yours = (m.description.get(key) for m in (manifest, other))
-        asked += f" --{key} {shlex.quote(mine)}" if mine and mine != yours else ""
-    return asked
-
-
-def _name(manifest: Manifest, other: Manifest) -> str:
-    """Name what made an index: the model, and in what else it differs from another one."""
-    description = manifest.description
-    facts = {**description, "dimension": manifest.dimension, "metric": manifest.metric}
-    others = {**other.description, "dimension": other.dimension, "metric": other.metric}
-    different = ", ".join(
-        f"{key.replace('_', ' ')} {_short(value)}"
-        for key, value in facts.items()
-        if key != "model" and value != others.get(key)
-    )
-    return f"{description.get('model', 'no model')}" + (f" ({different})" if different else "")
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{key}={_short(inner)}" for key, inner in value.items())
-    text = str(value)
-    return text[:12] if len(text) == 64 else text

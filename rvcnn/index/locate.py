@@ -9,6 +9,7 @@ from pathlib import Path
 from rvcnn.errors import IndexMissingError, RvcnnError, UsageError
 from rvcnn.index import manifest
 from rvcnn.index.files import DATABASE, Home
+from rvcnn.paths import quoted
 
 INSIDE = ".rvcnn"
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -51,7 +52,7 @@ def existing_home(folder: str | os.PathLike) -> Home:
     if not os.path.isdir(folder):
         raise UsageError(f"no such folder: {os.fspath(folder)}")
     raise IndexMissingError(
-        f"no index in {os.fspath(folder)}: `rvcnn embed {os.fspath(folder)}` makes one"
+        f"no index in {os.fspath(folder)}: `rvcnn embed {quoted(folder)}` makes one"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from rvcnn.errors import IndexDamagedError, IndexMismatchError, UsageError
 from rvcnn.index.files import Home, told, write_whole
 from rvcnn.index.formats import FORMATS
+from rvcnn.paths import quoted
 
 NAME = "manifest.json"
 FORMAT = "rvcnn index"
@@ -118,7 +119,7 @@ def parse(text: str, home: Home) -> Manifest:
             raise IndexMismatchError(
                 f"the index of {home.root} has format {version}, this rvcnn reads formats up to "
                 f"{FORMAT_VERSION}: install a newer rvcnn, or make the index anew with "
-                f"`rvcnn embed --rebuild {home.root}`"
+                f"`rvcnn embed --rebuild {quoted(home.root)}`"
             )
         if content["format"] != FORMAT or version not in range(1, FORMAT_VERSION + 1):
             raise ValueError("not the manifest of an index")

@@ -19,6 +19,7 @@ from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum
 from rvcnn.index.locate import existing_home
 from rvcnn.index.lock import WriterLock
 from rvcnn.index.vectors import file_name, generation_of, map_file
+from rvcnn.paths import quoted
 
 _STATUS = FACTS.index("status")
 _SUM = FACTS.index("vector_sum")
@@ -108,7 +109,7 @@ def _read_manifest(home: Home, state: database.State | None) -> manifest.Manifes
                 return manifest.parse(text, home)
     raise IndexDamagedError(
         f"the index of {home.root} is damaged beyond repair: make it anew with "
-        f"`rvcnn embed --rebuild {home.root}`"
+        f"`rvcnn embed --rebuild {quoted(home.root)}`"
     )
 
 
