@@ -154,6 +154,33 @@ def _grouped(out, first, weights, bias, window, groups, activation, residual, su
     return calls
 
 
+def interleaved(out, even, x, weights, bias, activation="identity", slope=0.01):
+    """Calls for a 1x1 convolution whose results are stored by turns with another map's channels.
+
+    Parameters
+    ----------
+    out : Map
+        (H, W, 2 * N): the odd channels are the results.
+    even : Map
+        (H, W, N), none of which lies in ``out``.
+    x : Map
+        (H, W, C).
+    weights : ndarray
+        (N, C).
+    bias : ndarray
+        (N,).
+    activation : str
+    slope : float
+        leaky_relu's.
+    """
+    packed = igemm.pack(weights, igemm.row_tile(out.height * out.width))
+    bias, curve = np.ascontiguousarray(bias, np.float32), applied(activation, slope)
+    origin = np.zeros(1, np.int64)
+    return igemm.products(
+        out, x, (1, 1), packed, bias, origin, x.channels, curve, even, by_turns=True
+    )
+
+
 def quantized_convolution(out, x, weights, store, window, groups=1, residual=None):
     """Calls for a convolution of bytes.
 

@@ -216,6 +216,18 @@ def interleave(a, b):
     return out
 
 
+def interleave_linear(x, weights, bias, even, activation="identity"):
+    """``interleave(even, y)``, where ``y`` is :func:`linear` of each pixel of ``x`` (H, W, K)."""
+    x, weights, even = _array(x, 3, "x"), _array(weights, 2, "weights"), _array(even, 3, "even")
+    outputs, channels = weights.shape
+    if channels != x.shape[2] or even.shape != (*x.shape[:2], outputs):
+        raise ValueError(f"weights {weights.shape} of {x.shape} do not fit even {even.shape}")
+    out = np.empty((*x.shape[:2], 2 * outputs), np.float32)
+    maps, bias = (Map.of(m) for m in (out, even, x)), _vector(bias, outputs, "bias")
+    run(conv.interleaved(*maps, weights, bias, _activation(activation)))
+    return out
+
+
 def take_channels(x, order):
     """Some channels of a map, in an order, as ``x[:, :, order]``."""
     x, order = _array(x, 3, "x"), np.arange(np.shape(x)[2])[np.asarray(order)]

@@ -22,6 +22,7 @@ from .activation import FLOOR, GATE, NONE, SILU, expansion
 
 if TYPE_CHECKING:
     from ._curves import clip_curve, sigmoid
+    from ._pairs import store_pairs
     from ._simd import at_least, broadcast, fma, load, room, store
 
 
@@ -34,11 +35,12 @@ def later_rows(v, r):
 
 def _later_panels(v, j):
     n = j * v["NR"]
-    return {"out": n, "bias": n, "residual": n, "weights": n * v["segments"] * v["length"]}
+    out = 2 * n if v["TURNS"] else n
+    return {"out": out, "bias": n, "residual": n, "weights": n * v["segments"] * v["length"]}
 
 
 @kernel(
-    "f32_igemm_{MR}x{NR}{CURVE}__v{LANES}",
+    "f32_igemm_{MR}x{NR}{CURVE}{TURNS}__v{LANES}",
     work=lambda v: v["rows"] * v["panels"] * v["NR"] * v["segments"] * v["length"],
     axes=(Axis("rows", "MR", later_rows), Axis("panels", "", _later_panels)),
 )
@@ -73,6 +75,9 @@ def f32_igemm(
     pixel's data is ``*_step`` elements after its neighbour's, plus ``*_skip`` at the end of a row.
     Segment s of a pixel starts ``offsets[s]`` after it and has ``length`` values. ``weights`` is
     packed (panels, segments * length, NR), ``bias`` (panels * NR). ``residual`` may be null.
+
+    With TURNS nothing is added: a pixel of ``out`` is the values of ``residual`` and the results by
+    turns.
     """
     if CURVE:
         tile = room(MR * NR)
@@ -83,6 +88,8 @@ def f32_igemm(
         x_at = 0
         out_at = n
         residual_at = n
+        if TURNS:
+            out_at = 2 * n
         for _ in range(0, rows, MR):
             for r in unroll(MR):
                 reg_x[r] = x_at
@@ -138,15 +145,21 @@ def f32_igemm(
                     for v in unroll(NR // LANES):
                         g = clip_curve(reg_c[r, v], curve)
                         reg_c[r, v] = reg_c[r, v] * g if mode == GATE else g
-            if residual_step and not sum_first:
+            if TURNS:
                 for r in unroll(MR):
                     for v in unroll(NR // LANES):
-                        reg_c[r, v] = reg_c[r, v] + load(
-                            residual, reg_residual[r] + v * LANES, LANES
-                        )
-            for r in unroll(MR):
-                for v in unroll(NR // LANES):
-                    store(out, reg_out[r] + v * LANES, reg_c[r, v])
+                        a = load(residual, reg_residual[r] + v * LANES, LANES)
+                        store_pairs(out, reg_out[r] + 2 * v * LANES, a, reg_c[r, v])
+            else:
+                if residual_step and not sum_first:
+                    for r in unroll(MR):
+                        for v in unroll(NR // LANES):
+                            reg_c[r, v] = reg_c[r, v] + load(
+                                residual, reg_residual[r] + v * LANES, LANES
+                            )
+                for r in unroll(MR):
+                    for v in unroll(NR // LANES):
+                        store(out, reg_out[r] + v * LANES, reg_c[r, v])
 
 
 TILES = {
@@ -220,13 +233,14 @@ def products(
     activation,
     residual=None,
     sum_first=False,
+    by_turns=False,
 ):
     """Calls for one product over the windows of a map.
 
     Parameters
     ----------
     out : Map
-        (H, W, N).
+        (H, W, N), or (H, W, 2 * N) if ``by_turns``.
     x : Map
         Bordered input, placed at the first tap of the first window.
     stride : tuple of int
@@ -246,19 +260,23 @@ def products(
         twice.
     sum_first : bool
         Whether it is added before the activation.
+    by_turns : bool
+        Whether it is not added: its channels become the even ones of ``out``, the results the odd
+        ones.
     """
     pixels = out.height * out.width
     mr = row_tile(pixels)
     x_step, x_row = stride[1] * x.pixel, stride[0] * x.row
     residual_steps = (residual.pixel, residual.skip) if residual else (0, 0)
+    turns, each = ("_turns", 2) if by_turns else ("", 1)
     calls, curve = [], expansion(activation)
     for first, rows in overlapping(pixels, mr):
         y, column = divmod(first, out.width)
         for (start, count, nr, lanes), weights in zip(
-            column_tiles(out.channels, mr), packed, strict=True
+            column_tiles(out.channels // each, mr), packed, strict=True
         ):
             args = (
-                out.at(y, column, start),
+                out.at(y, column, each * start),
                 At(x.buffer, x.offset + y * x_row + column * x_step),
                 weights,
                 At(bias, start),
@@ -278,5 +296,6 @@ def products(
                 int(sum_first),
                 *activation,
             )
-            calls.append(Call(f32_igemm(MR=mr, NR=nr, CURVE=curve, LANES=lanes), args))
+            kernel = f32_igemm(MR=mr, NR=nr, CURVE=curve, TURNS=turns, LANES=lanes)
+            calls.append(Call(kernel, args))
     return calls

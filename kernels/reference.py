@@ -136,6 +136,11 @@ def interleave(a, b):
     return np.stack([_f64(a), _f64(b)], axis=3).reshape(*a.shape[:2], -1)
 
 
+def interleave_linear(x, weights, bias, even, activation="identity"):
+    """Take the channels of a map and of a linear layer's result by turns."""
+    return interleave(even, linear(x, weights, bias, activation))
+
+
 def take_channels(x, order):
     """Take some channels of a map, in an order."""
     return _f64(x)[:, :, np.asarray(order)]

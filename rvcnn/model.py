@@ -12,7 +12,7 @@ from .errors import ShapeError, UsageError, WeightsError
 from .graph import Graph, Node
 from .models import ARCHITECTURES, Architecture, MobileNetConfig, imported, mobilenetv3
 from .ops import GlobalAvgPool, L2Normalize, Linear
-from .passes import optimise, quantise
+from .passes import finish, optimise, quantise
 from .plan import Plan
 from .quantization.file import digest, restore
 from .team import team_of
@@ -322,9 +322,10 @@ class Model:
         self.embedding = embedding
         self._layers = layers
         self._quantization = quantization
-        self._optimised = optimise(graph)
+        optimised = optimise(graph)
         if quantization:
-            self._optimised = quantise(self._optimised, quantization)
+            optimised = quantise(optimised, quantization)
+        self._optimised = finish(optimised)
         self._plans = OrderedDict()
         self._lock = threading.Lock()
         size = architecture.input_size

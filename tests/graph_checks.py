@@ -164,6 +164,11 @@ def _products(op, params, inputs, want):
     return error + EPS * last
 
 
+def _interleaved_products(op, params, inputs, want):
+    error = _products(op.conv, params, inputs[:1], want[..., 1::2])
+    return reference.interleave(np.zeros_like(error), error)
+
+
 def _activation(op, params, inputs, want):
     return activation_bound(inputs[0], op.name) + EPS * np.abs(want)
 
@@ -204,6 +209,7 @@ def _length(op, params, inputs, want):
 
 _BOUNDS = {
     ops.Conv2d: _products,
+    ops.InterleavedConv2d: _interleaved_products,
     ops.Linear: _products,
     ops.Activation: _activation,
     ops.BatchNorm: _batch_norm,

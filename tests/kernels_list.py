@@ -3,7 +3,15 @@
 import itertools
 
 import numpy as np
-from kernels_problems import activation, batch_norm, conv2d, depthwise, linear, simple
+from kernels_problems import (
+    activation,
+    batch_norm,
+    conv2d,
+    depthwise,
+    interleave_linear,
+    linear,
+    simple,
+)
 from kernels_winograd import winograd
 
 from rvcnn.kernels import (
@@ -105,6 +113,9 @@ ELEMENTWISE = [
     *(simple("scale_shift", (3, 5, c), c) for c in CHANNELS),
     *(batch_norm((4, 3), c, 1e-3) for c in (1, 8, 21)),
     *(simple("interleave", (3, 5, c), (3, 5, c)) for c in (*CHANNELS, 58, 116)),
+    *(interleave_linear((3, 5), 4, n) for n in (*CHANNELS, 58, 116)),
+    *(interleave_linear((2, 7), 9, 24, activation=a) for a in ACTIVATIONS),
+    *(interleave_linear(s, 33, 58) for s in ((1, 1), (1, 8), (7, 7), (28, 28))),
     *(simple("take_channels", (3, 5, 6), constants=(o,)) for o in ((3, 1, 5), (5, 4, 3, 3, -1))),
 ]
 POOLS = [

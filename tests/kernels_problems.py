@@ -116,6 +116,11 @@ class Problem(NamedTuple):
 
     _bound_take_channels = _bound_interleave
 
+    def _bound_interleave_linear(self):
+        *product, even = self.args
+        linear = Problem("", "linear", tuple(product), self.options)
+        return reference.interleave(np.zeros_like(even), linear.bound())
+
     def _bound_scale_shift(self):
         x, scale, *shift = (np.abs(a) for a in self.args)
         return 2 * EPS * reference.scale_shift(x, scale, *shift)
@@ -193,6 +198,12 @@ def linear(rows, inputs, outputs, residual=False, **options):
     if residual:
         options = {**options, "residual": nonzero(rng, rows, outputs)}
     return Problem(name, "linear", args, options)
+
+
+def interleave_linear(size, inputs, outputs, **options):
+    """Results of a linear layer at each pixel of (height, width), between channels of a map."""
+    shapes = (*size, inputs), (outputs, inputs), outputs, (*size, outputs)
+    return simple("interleave_linear", *shapes, **options)
 
 
 def simple(function, *shapes, constants=(), **options):

@@ -8,7 +8,7 @@ from kernels_checks import assert_within
 from rvcnn import ops
 from rvcnn.errors import ShapeError
 from rvcnn.graph import INPUT
-from rvcnn.passes import optimise
+from rvcnn.passes import finish, optimise
 from rvcnn.plan import Plan
 
 
@@ -84,6 +84,49 @@ def test_a_shuffled_concatenation_of_two_halves_becomes_one_step(first, second, 
     assert_within(run_plan(fused, x)[0], want, 1e-5 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "silu"])
+@pytest.mark.parametrize(("count", "size"), [(5, (4, 5)), (29, (7, 7)), (58, (9, 8))])
+def test_the_convolution_before_an_interleaving_stores_between(count, size, activation):
+    graph = layers(
+        ("x", ops.Conv2d(3, 2 * count, activation="relu")),
+        ("left", ops.SliceChannels(0, count), "x"),
+        ("right", ops.SliceChannels(count, 2 * count), "x"),
+        ("made", ops.Conv2d(count, count, bias=True, activation=activation, slope=0.1), "right"),
+        ("mixed", ops.Interleave(), "left", "made"),
+        ("pool", ops.MaxPool((3, 3), (2, 2), "same"), "mixed"),
+    )
+    graph = bound_to_random(graph)
+    fused = finish(graph)
+    assert [type(n.op).__name__ for n in fused.nodes[-2:]] == ["InterleavedConv2d", "MaxPool"]
+    x = image(6, *size, 3)
+    assert_every_layer(fused, x)
+    assert run_plan(fused, x)[0].tobytes() == run_plan(graph, x)[0].tobytes()
+
+
+KEPT_APART = {
+    "is the first": (ops.Conv2d(8, 8), ("made", INPUT)),
+    "has a window": (ops.Conv2d(8, 8, (3, 3), padding=((1, 1), (1, 1))), (INPUT, "made")),
+    "has groups": (ops.Conv2d(8, 8, groups=2), (INPUT, "made")),
+    "is both": (ops.Conv2d(8, 8), ("made", "made")),
+    "is no convolution": (ops.Activation("relu"), (INPUT, "made")),
+}
+
+
+@pytest.mark.parametrize("case", KEPT_APART)
+def test_what_is_interleaved_as_it_is(case):
+    op, both = KEPT_APART[case]
+    graph = bound_to_random(layers(("made", op, INPUT), ("mixed", ops.Interleave(), *both)))
+    fused = finish(graph)
+    assert [n.name for n in fused.nodes] == ["made", "mixed"]
+    assert_every_layer(fused, image(7, 6, 5, 8))
+
+
+def test_a_convolution_that_others_read_is_not_interleaved_as_it_is_stored():
+    rows = ("made", ops.Conv2d(8, 8), INPUT), ("mixed", ops.Interleave(), INPUT, "made")
+    graph = bound_to_random(layers(*rows, outputs=["made", "mixed"]))
+    assert [n.name for n in finish(graph).nodes] == ["made", "mixed"]
+
+
 def test_a_concatenation_that_others_read_stays():
     graph = layers(
         ("a", ops.Conv2d(3, 4)),
@@ -100,6 +143,7 @@ BAD = {
     "no 3 equal groups": ("y", ops.ShuffleChannels(3), "x"),
     "expected maps of one size": ("y", ops.Concat((8, 8)), "x", INPUT),
     "cannot interleave": ("y", ops.Interleave(), "x", INPUT),
+    "cannot interleave maps": ("y", ops.InterleavedConv2d(ops.Conv2d(8, 8)), "x", INPUT),
     "too small": ("y", ops.MaxPool((9, 9), (1, 1)), "x"),
 }
 

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from rvcnn.passes import optimise
+from rvcnn.passes import finish, optimise
 from rvcnn.plan import Plan
 
 from .control import results
@@ -70,7 +70,7 @@ class PlanStep:
         _, channels, *size = shape
         self.source = part.source
         self._shapes = part.shapes
-        graph = optimise(part.graph)
+        graph = finish(optimise(part.graph))
         self.plan = Plan(graph, (*(size or (1, 1)), channels))
         places = {name: i for i, name in enumerate(graph.outputs)}
         self._places = {name: places[m] for name, m in part.results.items()}

@@ -2,7 +2,7 @@
 
 from .base import Op, Shape
 from .channels import Concat, Interleave, ShuffleChannels, SliceChannels, TakeChannels
-from .conv import Conv2d, Linear
+from .conv import Conv2d, InterleavedConv2d, Linear
 from .elementwise import Activation, Add, BatchNorm, ClipCurve, ScaleChannels
 from .pool import AvgPool, GlobalAvgPool, L2Normalize, MaxPool
 from .quantized import (
@@ -26,6 +26,7 @@ __all__ = [
     "Dequantize",
     "GlobalAvgPool",
     "Interleave",
+    "InterleavedConv2d",
     "L2Normalize",
     "Linear",
     "MaxPool",

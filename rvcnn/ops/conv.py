@@ -7,7 +7,7 @@ import numpy as np
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import Window, conv, reference
 
-from .base import Op, Shape, Sides, same_sides
+from .base import NO_BORDER, Op, Shape, Sides, same_sides
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,43 @@ class Conv2d(Op):
             scratch,
             self.sum_first,
         )
+
+
+@dataclass(frozen=True)
+class InterleavedConv2d(Op):
+    """The channels of a second input, and by turns with them a pointwise convolution's results.
+
+    Attributes
+    ----------
+    conv : Conv2d
+        One that :meth:`takes`.
+    """
+
+    conv: Conv2d
+
+    @staticmethod
+    def takes(conv: Conv2d):
+        """Whether a convolution is 1x1, dense, and of one input."""
+        pointwise = conv.kernel == conv.stride == (1, 1) and conv.padding == NO_BORDER
+        return pointwise and conv.groups == 1 and not conv.residual
+
+    def parameters(self):
+        return self.conv.parameters()
+
+    def infer(self, x, even):
+        out = self.conv.infer(x)
+        if even != out:
+            raise ShapeError(f"cannot interleave maps of {even} and {out}")
+        return (*out[:2], 2 * out[2])
+
+    def reference(self, params, x, even):
+        return reference.interleave(even, self.conv.reference(params, x))
+
+    def lower(self, params, out, x, even):
+        weight = params["weight"][:, :, 0, 0]
+        bias = params.get("bias", np.zeros(len(weight), np.float32))
+        activation, slope = self.conv.activation, self.conv.slope
+        return conv.interleaved(out, even, x, weight, bias, activation, slope)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from .fold_batch_norm import fold_batch_norm
 from .fuse_activation import fuse_activation
+from .fuse_interleave import fuse_interleave
 from .fuse_residual import fuse_residual
 from .fuse_shuffle import fuse_shuffle
 from .quantise import quantise
 
-__all__ = ["PASSES", "optimise", "quantise"]
+__all__ = ["PASSES", "finish", "optimise", "quantise"]
 
 PASSES = (fold_batch_norm, fuse_activation, fuse_residual, fuse_activation, fuse_shuffle)
 
@@ -16,3 +17,8 @@ def optimise(graph):
     for rewrite in PASSES:
         graph = rewrite(graph)
     return graph
+
+
+def finish(graph):
+    """The optimised, perhaps quantised graph as a plan runs it, with what only kernels join."""
+    return fuse_interleave(graph)
