@@ -7,6 +7,8 @@ from importlib import import_module
 
 import click
 
+from rvcnn.cli.boundary import one_line_usage
+
 COMMANDS = (
     "demo",
     "embed",
@@ -31,6 +33,14 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with one_line_usage():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with one_line_usage():
+            return super().invoke(ctx)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return import_module(f"rvcnn.cli.{name}").command if name in COMMANDS else None

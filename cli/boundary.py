@@ -11,6 +11,7 @@ import click
 from rvcnn.cli.console import debugging, note
 from rvcnn.errors import RvcnnError
 
+HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # which shows all of a command's help
 INTERRUPTED = 130
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -50,6 +51,20 @@ def boundary(failure: int | None = None) -> Iterator[None]:
         line, code = explain(error)
         note(f"rvcnn: {line}")
         raise click.exceptions.Exit(failure or code) from None
+
+
+@contextmanager
+def one_line_usage() -> Iterator[None]:
+    """Turn click's errors of usage, three lines and an empty one, into one line."""
+    try:
+        yield
+    except click.UsageError as error:
+        if not isinstance(error, HELP):
+            where = error.ctx.command_path if error.ctx else "rvcnn"
+            message = " ".join(error.format_message().split()).rstrip(".")
+            note(f"rvcnn: {message} (`{where} -h` says more)")
+            raise click.exceptions.Exit(error.exit_code) from None
+        raise
 
 
 def explain(error: Exception) -> tuple[str, int]:

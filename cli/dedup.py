@@ -114,7 +114,9 @@ def command(
     if not do_it:
         write_actions(plan.actions, as_json)
     tell_left(left)
-    if not do_it and not quiet:
+    if not plan.actions and not quiet:
+        note("there is nothing to do")
+    elif not do_it and not quiet:
         note(f"{told(plan.actions, 'to be ')}; nothing was touched: --apply does it")
     if strict and left:
         ctx.exit(SKIPPED)

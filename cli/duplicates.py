@@ -34,7 +34,7 @@ def told(actions: Sequence["Action"], when: str = "") -> str:
     what = {"trash": "moved to the trash", "hardlink": "replaced by hard links"}
     size = size_of(sum(action.picture.item.size or 0 for action in actions))
     how = what[actions[0].how] if actions else "touched"
-    return f"{len(actions)} files of {size} {when}{how}"
+    return f"{len(actions)} file{'s' * (len(actions) != 1)} of {size} {when}{how}"
 
 
 def write_actions(actions: Sequence["Action"], as_json: bool) -> None:

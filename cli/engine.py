@@ -53,7 +53,7 @@ def compile_kernels(embedder: "Embedder", quiet: bool, search: bool = True) -> N
 
     if not is_compiled(embedder, search):
         if not quiet:
-            note(f"compiling kernels for this CPU (once; about {COMPILE_SECONDS} s)")
+            _tell_compiling("kernels", COMPILE_SECONDS)
         warmup(embedder, search=search)
 
 
@@ -63,8 +63,18 @@ def compile_pairs(quiet: bool) -> None:
 
     kernel = near_pairs.kernel_for()
     if not kernel.is_cached() and not quiet:
-        note(f"compiling a kernel for this CPU (once; about {PAIRS_SECONDS} s)")
+        _tell_compiling("a kernel", PAIRS_SECONDS)
     kernel.load()
+
+
+def _tell_compiling(what: str, seconds: int) -> None:
+    from rvcnn.warmup import cache_problem
+
+    problem = cache_problem()
+    if problem is None:
+        note(f"compiling {what} for this CPU (once; about {seconds} s)")
+    else:
+        note(f"compiling {what} for this CPU (about {seconds} s): {problem}")
 
 
 def build_graph(folder: Path, workers: int, wait: float, quiet: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from rvcnn.paths import path_fields, relative
+from rvcnn.paths import as_text, path_fields, relative
 
 if TYPE_CHECKING:
     from rvcnn.search import Hit
@@ -50,7 +50,8 @@ def write_json(*objects: dict[str, Any]) -> None:
 def write_hits(hits: Iterable["Hit"], query: str | list[str], form: Form) -> None:
     """Write search results; paths are relative to the current folder."""
     if form.json:
-        write_json(*(_json_hit(hit, rank, query) for rank, hit in enumerate(hits, 1)))
+        shown = as_text(query) if isinstance(query, str) else [as_text(name) for name in query]
+        write_json(*(_json_hit(hit, rank, shown) for rank, hit in enumerate(hits, 1)))
         return
     lines = []
     for hit in hits:
@@ -63,7 +64,7 @@ def write_seen(seen: "Seen", query: str, form: Form, alone: bool) -> None:
     """Write where one query was seen; where it is not `alone`, lines begin with it."""
     if form.json:
         matches = [{"same": seen.same, **_json_image(hit)} for hit in seen.hits]
-        write_json({"query": query, "seen": bool(matches), "matches": matches})
+        write_json({"query": as_text(query), "seen": bool(matches), "matches": matches})
         return
     lines = []
     for hit in seen.hits:

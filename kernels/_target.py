@@ -155,9 +155,9 @@ def dot():
 
 def user_cache():
     """Folder of what rvcnn keeps for this user: ``RVCNN_CACHE_DIR``, or the system's own place."""
-    if "RVCNN_CACHE_DIR" in os.environ:
+    if os.environ.get("RVCNN_CACHE_DIR"):
         return Path(os.environ["RVCNN_CACHE_DIR"])
-    if "NUMBA_CACHE_DIR" in os.environ:
+    if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"]) / "rvcnn"
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"

@@ -41,7 +41,6 @@ CODECS = {
 SELF_CHECK = (-0.059415, -0.094723, -0.05445, 0.271024, 0.039139, -0.082827, 0.071804, 0.181141)
 """`fold_embedding` of `pattern`'s embedding, computed in float64."""
 SELF_CHECK_TOLERANCE = 1e-4
-TEMPORARY_CACHE = "rvcnn-kernels-"  # how the folder begins that stands in for the user's cache
 
 
 class Finding(NamedTuple):
@@ -101,18 +100,12 @@ def cache() -> Iterator[Finding]:
     """Where compiled kernels are kept."""
     from rvcnn.embedder import Embedder
     from rvcnn.kernels import cache_dir
-    from rvcnn.warmup import is_compiled
+    from rvcnn.warmup import cache_problem, is_compiled
 
     folder = Path(cache_dir())
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     state = "compiled" if is_compiled(Embedder()) else "not compiled yet: rvcnn warmup does it"
-    problem = None
-    if folder.name.startswith(TEMPORARY_CACHE):
-        problem = (
-            "the cache folder cannot be written, so every process compiles anew: "
-            "set RVCNN_CACHE_DIR to a folder that can"
-        )
-    yield Finding("cache", f"{folder}, {size / 1e6:.1f} MB, {state}", problem)
+    yield Finding("cache", f"{folder}, {size / 1e6:.1f} MB, {state}", cache_problem())
 
 
 def codecs() -> Iterator[Finding]:

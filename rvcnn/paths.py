@@ -20,8 +20,12 @@ def path_fields(path: str) -> dict[str, str]:
     try:
         return {"path": raw.decode("utf-8")}
     except UnicodeDecodeError:
-        text = raw.decode("utf-8", "replace")
-        return {"path": text, "path_bytes": base64.b64encode(raw).decode("ascii")}
+        return {"path": as_text(path), "path_bytes": base64.b64encode(raw).decode("ascii")}
+
+
+def as_text(path: str) -> str:
+    """Return a path with U+FFFD where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def relative(path: str | os.PathLike) -> str:
@@ -43,18 +47,30 @@ def quoted(path: str | os.PathLike) -> str:
 
 
 @contextmanager
-def open_whole(file: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `file` once it is complete and on the disk."""
+def replacing(file: Path) -> Iterator[Path]:
+    """Give the path for a new file that takes the place of `file` unless there is an error.
+
+    An OSError of the new file names `file`.
+    """
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
+        yield part
         os.replace(part, file)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is None or os.fspath(error.filename) == os.fspath(part):
+            error.filename, error.filename2 = os.fspath(file), None
         raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_whole(file: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `file` once it is complete and on the disk."""
+    with replacing(file) as part, open(part, "wb") as out:
+        yield out
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def check_output(file: Path, suffix: str = "") -> None:

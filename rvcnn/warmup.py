@@ -4,6 +4,8 @@ from . import kernels
 from .kernels import neighbours, pruning, vector
 from .kernels.resize import resize_kernel
 
+TEMPORARY_CACHE = "rvcnn-kernels-"  # how the folder begins that stands in for the user's cache
+
 
 def _needed(embedder, search):
     embedding = [kernels.FAMILIES["walk"](), resize_kernel(), *embedder.backend.kernels()]
@@ -11,6 +13,16 @@ def _needed(embedder, search):
         return embedding
     graph = [neighbours.search_kernel(), neighbours.rows_kernel(), pruning.prune_kernel()]
     return [*embedding, *vector.dot_kernels(), *graph]
+
+
+def cache_problem():
+    """What is wrong with the cache folder where nothing in it outlives the process, else None."""
+    if not kernels.cache_dir().name.startswith(TEMPORARY_CACHE):
+        return None
+    return (
+        "the cache folder cannot be written, so every process compiles anew: "
+        "set RVCNN_CACHE_DIR to a folder that can"
+    )
 
 
 def is_compiled(embedder, search=True):

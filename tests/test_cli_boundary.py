@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from rvcnn import errors
+from rvcnn.cli import app
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import printable
 
@@ -51,6 +52,32 @@ def test_one_line_and_code(error, code, line, monkeypatch):
     monkeypatch.delenv("RVCNN_DEBUG", raising=False)
     result = CliRunner().invoke(failing(error), [])
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
+
+
+@pytest.mark.parametrize(
+    "args, line",
+    [
+        (["--bogus"], "No such option"),
+        (["bogus"], "No such command 'bogus' (`rvcnn -h` says more)"),
+        (["weights", "bogus"], "No such command 'bogus' (`rvcnn weights -h` says more)"),
+        (["embed"], "Missing argument 'PATH...' (`rvcnn embed -h` says more)"),
+        (["embed", ".", "--no-index"], "--no-index needs -o FILE, and no --ann, --rebuild, "),
+        (
+            ["search", "q", "-k", "0"],
+            "Invalid value for '-k' / '--top': 0 is not in the range x>=1",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line(args, line):
+    result = CliRunner().invoke(app, args, prog_name="rvcnn")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"rvcnn: {line}") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("args", [[], ["weights"]])
+def test_nothing_asked_for_shows_what_there_is(args):
+    result = CliRunner().invoke(app, args)
+    assert "Commands:" in result.output
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,12 +88,20 @@ def test_a_check_that_fails_is_a_finding(compiled, monkeypatch):
 @pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
 def test_a_cache_that_cannot_be_kept_is_a_problem(compiled, tmp_path):
     (tmp_path / "file").write_text("")
-    script = "from rvcnn import doctor; print([f.problem for f in doctor.cache()])"
+    script = """
+from rvcnn import doctor
+from rvcnn.cli.engine import _tell_compiling
+print([f.problem for f in doctor.cache()])
+_tell_compiling("kernels", 15)
+"""
     env = {**os.environ, "RVCNN_CACHE_DIR": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True
-    )
+    run = partial(subprocess.run, env=env, cwd=tmp_path, capture_output=True, text=True)
+    done = run([sys.executable, "-c", script])
     assert "set RVCNN_CACHE_DIR" in done.stdout, done.stderr
+    assert "once" not in done.stderr and "every process compiles anew" in done.stderr
+    done = run([sys.executable, "-m", "rvcnn", "warmup"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("rvcnn: nothing was compiled: the cache folder cannot be written")
 
 
 def test_demo_on_an_empty_cache_within_a_minute(tmp_path):

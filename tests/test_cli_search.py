@@ -101,6 +101,7 @@ def test_wrong_usage(photos, args, message):
     result = run("search", QUERY, "--in", "photos", *args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
+    assert result.stderr.startswith("rvcnn: ") and result.stderr.count("\n") == 1
 
 
 def test_nothing_to_search_for(photos):

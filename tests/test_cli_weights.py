@@ -34,7 +34,11 @@ def source(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "command",
-    [("weights", "info"), ("weights", "import", "-o", "w.st"), ("embed", ".", "--weights")],
+    [
+        ("weights", "info"),
+        ("weights", "import", "-o", "w.safetensors"),
+        ("embed", ".", "--weights"),
+    ],
 )
 def test_without_the_package_onnx_a_message_says_how_to_get_it(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)

@@ -407,13 +407,17 @@ def test_nothing_is_deleted_without_having_been_asked_for_twice(equal):
         result = answer(no, *deletion, "--apply")
         assert (result.exit_code, result.stdout) == (1, "")
         assert "hardlink photos/copy.png, keep photos/a.png" in result.stderr
-        assert "nothing was touched" in result.stderr
+        assert "nothing was touched" in result.stderr and "1 file of " in result.stderr
     assert sorted(os.listdir("photos")) == before
     assert not os.path.samefile("photos/a.png", "photos/copy.png")
     result = answer("y\n", *deletion, "--apply")
     assert (result.exit_code, result.stdout) == (0, "hardlink\tphotos/copy.png\tphotos/a.png\n")
     assert os.path.samefile("photos/a.png", "photos/copy.png")
     assert "7 unchanged" in run("embed", "photos").stderr
+    for again in (deletion, (*deletion, "--apply", "--yes")):
+        summary, left, last = run(*again).stderr.splitlines()
+        assert left.endswith(": it is the same file as the one that is kept, by another name")
+        assert last == "there is nothing to do"
 
 
 def test_equal_files_that_are_not_the_best_of_their_group_become_links(photos):

@@ -76,6 +76,15 @@ def test_an_icon_whose_pictures_lie_beyond_its_end_has_no_size():
     assert headers.ico_size(io.BytesIO(b"\0\0\1\0\1\0" + b"\xff" * 16)) is None
 
 
+def test_what_pillow_refuses_by_itself_is_told_apart_from_our_limit():
+    stream = io.BytesIO()
+    Image.new("1", (18000, 12000)).save(stream, "TIFF", compression="group4")
+    with pytest.raises(ImageError, match="12000 pixels are more than the limit of 200 megapixels"):
+        decode(stream.getvalue())
+    with pytest.raises(ImageError, match="^more than the 179 megapixels that Pillow reads of"):
+        decode(stream.getvalue(), max_megapixels=1000)
+
+
 @pytest.mark.parametrize("name", [b"zTXt", b"iTXt"])
 def test_a_bomb_in_a_text_chunk(name):
     text = zlib.compress(bytes(100_000_000))

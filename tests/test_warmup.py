@@ -153,6 +153,6 @@ def test_without_a_home_the_cache_is_numbas(tmp_path):
     nowhere = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"))
     script = "from rvcnn.kernels import cache_dir; print(cache_dir())"
     (line,) = run_python(
-        script, tmp_path, RVCNN_CACHE_DIR=None, NUMBA_CACHE_DIR=str(tmp_path / "n"), **nowhere
+        script, tmp_path, RVCNN_CACHE_DIR="", NUMBA_CACHE_DIR=str(tmp_path / "n"), **nowhere
     )
     assert Path(line).parent == tmp_path / "n" / "rvcnn" / "kernels"

@@ -83,7 +83,7 @@ def _refusal(action: Action, same: bool, inside: Sequence[str]) -> str | None:
     except OSError as error:
         return f"{error.strerror}: {error.filename}"
     if (own.st_dev, own.st_ino) == (kept.st_dev, kept.st_ino):
-        return f"it is the same file as {keeper} already"
+        return "it is the same file as the one that is kept, by another name"
     if action.how == HARDLINK and own.st_dev != kept.st_dev:
-        return f"it is on another disk than {keeper}"
+        return "it is on another disk than the one that is kept"
     return None

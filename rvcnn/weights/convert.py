@@ -1,6 +1,5 @@
 """Foreign weights into a file of rvcnn's: complete, checked, and written whole or not at all."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from rvcnn.errors import UsageError, WeightsError
 from rvcnn.images import Preprocess
 from rvcnn.model import create_model
 from rvcnn.models import ARCHITECTURES
-from rvcnn.paths import check_output
+from rvcnn.paths import check_output, replacing
 
 from .core import Weights
 from .layouts import OWN
@@ -182,15 +181,11 @@ def _embedding(weights):
 
 def write_checked(weights, target):
     """Write beside the target, make a model of what was written, then move it over."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.new")
-    try:
+    with replacing(target) as part:
         save_weights(part, weights.tensors, weights.metadata)
         try:
             create_model(weights=part, num_classes=0)
             written = create_model(weights=part).weights
         except WeightsError as error:
             raise WeightsError(str(error).replace(str(part), weights.source)) from None
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
     return replace(written, source=str(target), notes=weights.notes)
