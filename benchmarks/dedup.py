@@ -10,7 +10,7 @@ on the other, and the other way round: how many of the edits reach it with their
 whether any two versions of different photographs do.
 
     python benchmarks/dedup.py
-    python benchmarks/dedup.py --only pairs --vectors embeddings.npy --threads 1 2
+    python benchmarks/dedup.py --only equal pairs --vectors embeddings.npy --threads 1 2
     RVCNN_TEST_DATA=data python benchmarks/dedup.py --only edits
 """
 
@@ -164,22 +164,42 @@ def write_indexes(rows: np.ndarray, file: Path) -> None:
             writer.add(rows, [f"{i:09}" for i in range(len(rows))])
 
 
-def pairs(given, folder: Path) -> list[dict]:
-    """Find all pairs by each engine: equal, in what time and memory."""
-    rows = np.load(given.vectors) if given.vectors else made_vectors(given.count, DIM, given.seed)
-    rows = np.ascontiguousarray(rows[: given.count], np.float32)
+def prepared(given, folder: Path) -> tuple[str, dict]:
+    """Write the vectors where there are none yet; their description, and what children are told."""
     file = folder / "vectors.npy"
-    write_indexes(rows, file)
-    settings = {"file": str(file), "threshold": given.threshold}
+    if not file.exists():
+        rows = (
+            np.load(given.vectors) if given.vectors else made_vectors(given.count, DIM, given.seed)
+        )
+        write_indexes(np.ascontiguousarray(rows[: given.count], np.float32), file)
+    count, dim = np.load(file, mmap_mode="r").shape
+    case = f"{count} x {dim}, cosine {given.threshold:g}"
+    return case, {"file": str(file), "threshold": given.threshold}
+
+
+def equal(given, folder: Path) -> list[dict]:
+    """Hold what rvcnn finds against the whole matrix."""
+    case, settings = prepared(given, folder)
+    settings["threads"] = given.threads[-1]
+    rows = []
     for dtype in ("float32", "int8"):
-        both = [
-            one_answer("pairs", engine=engine, dtype=dtype, threads=given.threads[-1], **settings)
+        found, want = (
+            one_answer("pairs", engine=engine, dtype=dtype, **settings)
             for engine in ("rvcnn", "whole")
-        ]
-        verdict = "the same as" if both[0] == both[1] else "DIFFERENT from"
-        print(f"{dtype}: {both[0][0]:,} pairs, {verdict} the whole matrix's {both[1][0]:,}")
-        if both[0] != both[1]:
+        )
+        verdict = "the same as" if found == want else "DIFFERENT from"
+        print(f"{dtype}: {found[0]:,} pairs, {verdict} the whole matrix's {want[0]:,}")
+        if found != want:
             sys.exit(1)
+        count = common.summarise([[found[0]]])
+        more = {"mode": "equal to the whole matrix", "threads": given.threads[-1]}
+        rows.append(common.row("dedup", f"rvcnn {dtype}", case, "pairs", count, **more))
+    return rows
+
+
+def pairs(given, folder: Path) -> list[dict]:
+    """Find all pairs by each engine: in what time and memory."""
+    case, settings = prepared(given, folder)
     engines = [{"engine": "rvcnn", "dtype": dtype} for dtype in ("float32", "int8")]
     if importlib.util.find_spec("faiss"):
         engines.append({"engine": "faiss"})
@@ -191,7 +211,6 @@ def pairs(given, folder: Path) -> list[dict]:
     versions = {key: child.facts["versions"] for key, child in children.items()}
     for child in children.values():
         child.close()
-    case = f"{len(rows)} x {rows.shape[1]}, cosine {given.threshold:g}"
     return report_pairs(case, series, versions)
 
 
@@ -336,7 +355,7 @@ def orientations(given, folder: Path) -> list[dict]:
     return rows
 
 
-PARTS = {"pairs": pairs, "edits": edits, "orientations": orientations}
+PARTS = {"equal": equal, "pairs": pairs, "edits": edits, "orientations": orientations}
 
 
 def main() -> None:

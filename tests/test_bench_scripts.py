@@ -92,6 +92,8 @@ def test_dedup(tmp_path):
     rows = measured("dedup.py", folder=tmp_path)
     pairs = {(row["engine"], row["threads"]) for row in rows if row["mode"] == "all pairs"}
     assert {("rvcnn float32", "2"), ("rvcnn int8", "2")} <= pairs
+    equal = [row["case"] for row in rows if row["mode"] == "equal to the whole matrix"]
+    assert len(equal) == 2
     assert {"as it is", "in eight orientations"} <= {row["engine"] for row in rows}
 
 
