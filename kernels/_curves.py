@@ -19,13 +19,12 @@ ROUNDER = 12582912.0
 
 
 @inline
-def sigmoid(x):
-    """``1 / (1 + exp(-x))``.
+def _minus_power(x):
+    """``q``, ``r`` and ``2**-n`` with ``exp(-x) = 2**-n * (1 + q * r)``, ``x`` clipped to 87.
 
-    ``exp(-x) = 2**-n * exp(-r)``, ``n = round(x / ln 2)``, ``|r| <= ln 2 / 2``: two-step reduction
-    after Cody and Waite, then ``1 - r + r**2 * q(r)``, ``q`` the polynomial of degree 4 of least
-    relative error of the whole, which is below 4e-9. Beyond 87 the result is 0 or 1 to float
-    precision.
+    ``n = round(x / ln 2)``, ``|r| <= ln 2 / 2``: two-step reduction after Cody and Waite, then
+    ``q(r)``, the polynomial of degree 5 that begins with -1 and has the least relative error of
+    the whole, which is below 4e-9.
     """
     x = at_most(at_least(x, -87.0), 87.0)
     biased = fma(x, 1.4426950408889634, ROUNDER)
@@ -36,5 +35,19 @@ def sigmoid(x):
     q = fma(q, r, -1.666652113199234e-1)
     q = fma(q, r, 4.999999403953552e-1)
     q = fma(q, r, -1.0)
-    q = fma(q, r, 1.0)
-    return 1.0 / fma(q, power_of_minus(biased), 1.0)
+    return q, r, power_of_minus(biased)
+
+
+@inline
+def sigmoid(x):
+    """``1 / (1 + exp(-x))``; beyond 87 it is 0 or 1 to float precision."""
+    q, r, power = _minus_power(x)
+    return 1.0 / fma(fma(q, r, 1.0), power, 1.0)
+
+
+@inline
+def tanh(x):
+    """``-e / (2 + e)`` with ``e = exp(-2 * x) - 1``, which keeps small values' precision."""
+    q, r, power = _minus_power(x + x)
+    e = fma(q * r, power, power - 1.0)
+    return -1.0 * e / (e + 2.0)

@@ -169,7 +169,7 @@ class Program:
         self._program = np.array(
             [[k.address, base + 8 * s] for k, s in zip(kernels, starts, strict=True)], np.int64
         ).reshape(-1)
-        self._ends = np.unique(np.array([e for e in ends if e], np.int64))
+        self._ends = np.array(sorted({e for e in ends if e}), np.int64)
         self._state = np.zeros(_STAGE * (len(self._ends) + 1), np.int64)
         self._state[_CLOSED] = 1
         self._run = Entry(walk(), [address_of(self._program), len(kernels)])

@@ -6,7 +6,7 @@ advance. Inputs are converted to C-contiguous float32.
 
 import numpy as np
 
-from . import channels, conv, elementwise, pool, vector, winograd
+from . import channels, conv, elementwise, interpolate, pool, recurrent, vector, winograd
 from ._program import At, Map, run
 from .activation import ACTIVATIONS, applied
 from .conv import Window
@@ -284,6 +284,27 @@ def global_avg_pool(x):
     return out[0, 0]
 
 
+def bilinear(x, rows, columns):
+    """Values of a map between its pixels, whose centres are at whole numbers.
+
+    Parameters
+    ----------
+    x : (H, W, C) array
+    rows, columns : (H',) and (W',) arrays
+        Places; beyond its edges the map goes on as there.
+
+    Returns
+    -------
+    (H', W', C) float32 array
+    """
+    x, rows, columns = _array(x, 3, "x"), np.asarray(rows), np.asarray(columns)
+    if not (rows.ndim == columns.ndim == 1 and x.size and rows.size and columns.size):
+        raise ValueError(f"places {rows.shape} and {columns.shape} on a map of {x.shape}")
+    out = np.empty((len(rows), len(columns), x.shape[2]), np.float32)
+    run(interpolate.bilinear(Map.of(out), Map.of(x), rows, columns))
+    return out
+
+
 def squeeze_excite(x, w1, b1, w2, b2):
     """``x * hard_sigmoid(w2 @ relu(w1 @ mean(x) + b1) + b2)`` (Howard et al., 2019).
 
@@ -344,3 +365,78 @@ def _products(queries, vectors, dtype, out):
         name = np.dtype(dtype).name
         raise ValueError(f"out must be a writeable C-contiguous {name} array of {shape}")
     return out
+
+
+def lstm(gates, weights, h, c, reverse=False):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) over a sequence.
+
+    ``i, o, f = sigmoid(.)`` and ``g = tanh(.)`` of the gates ``gates[t] + weights @ h``, in the
+    order i, o, f, g; then ``c = f * c + i * g`` and ``h = o * tanh(c)``.
+
+    Parameters
+    ----------
+    gates : (T, 4 H) array
+        Shares of the input, biases among them.
+    weights : (4 H, H) array
+    h, c : (H,) array
+        States before.
+    reverse : bool
+        From the last time to the first.
+
+    Returns
+    -------
+    (2, T, H) float32 array
+        ``h`` and ``c`` of every time.
+    """
+    rows, (h, c) = _rows(gates, weights, 4, h, c)
+    made = np.zeros((2, len(rows), len(h)), np.float32)
+    first, way = (len(rows) - 1, -1) if reverse else (0, 1)
+    places = At(made, first * len(h)), At(rows, first * rows.shape[1])
+    steps = made[0].size, len(rows), way * len(h), way * rows.shape[1]
+    run(recurrent.lstm(*places, recurrent.pack(weights, 4), h, c, *steps))
+    return made[..., : weights.shape[1]].copy()
+
+
+def gru(gates, weights, bias, h, reverse=False):
+    """Gated recurrent unit (Cho et al., 2014) over a sequence.
+
+    ``z, r = sigmoid(.)`` of the gates ``gates[t] + weights @ h``, in the order z, r, n, and
+    ``n = tanh(gates[t] + r * (weights @ h + bias))``; then ``h = (1 - z) * n + z * h``.
+
+    Parameters
+    ----------
+    gates : (T, 3 H) array
+        Shares of the input, biases among them.
+    weights : (3 H, H) array
+    bias : (H,) array
+    h : (H,) array
+        State before.
+    reverse : bool
+        From the last time to the first.
+
+    Returns
+    -------
+    (T, H) float32 array
+        ``h`` of every time.
+    """
+    rows, (bias, h) = _rows(gates, weights, 3, bias, h)
+    out = np.zeros((len(rows), len(h)), np.float32)
+    first, way = (len(rows) - 1, -1) if reverse else (0, 1)
+    places = At(out, first * len(h)), At(rows, first * rows.shape[1])
+    steps = len(rows), way * len(h), way * rows.shape[1]
+    run(recurrent.gru(*places, recurrent.pack(weights, 3), bias, h, *steps))
+    return out[:, : weights.shape[1]].copy()
+
+
+def _rows(gates, weights, count, *vectors):
+    """Gates and vectors with padded units."""
+    gates, weights = np.asarray(gates, np.float32), np.asarray(weights, np.float32)
+    vectors = [np.asarray(v, np.float32) for v in vectors]
+    hidden = weights.shape[-1]
+    fits = weights.shape == (count * hidden, hidden) and gates.shape[1:] == weights.shape[:1]
+    if not (fits and hidden and len(gates) and all(v.shape == (hidden,) for v in vectors)):
+        shapes = ", ".join(str(a.shape) for a in (gates, *vectors))
+        raise ValueError(f"weights {weights.shape} do not fit {shapes}")
+    more = recurrent.padded(hidden) - hidden
+    rows = np.pad(gates.reshape(-1, count, hidden), ((0, 0), (0, 0), (0, more)))
+    return rows.reshape(len(gates), -1), [np.pad(v, (0, more)) for v in vectors]

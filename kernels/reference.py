@@ -364,3 +364,39 @@ def _windows(x, kernel, stride, padding, dilation=1, fill=0.0):
     extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     views = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(0, 1))
     return views[:: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+
+
+def bilinear(x, rows, columns):
+    """Interpolate a map between its pixels: along rows, then along columns."""
+    x = _f64(x)
+    for axis, places in enumerate((rows, columns)):
+        at = np.clip(_f64(places), 0, x.shape[axis] - 1)
+        first = np.floor(at).astype(int)
+        share = (at - first).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        after = np.minimum(first + 1, x.shape[axis] - 1)
+        x = (1 - share) * np.take(x, first, axis) + share * np.take(x, after, axis)
+    return x
+
+
+def lstm(gates, weights, h, c, reverse=False):
+    """Run a long short-term memory: (T, 4 H) gates' shares to (2, T, H) outputs and cells."""
+    gates, weights, h, c = map(_f64, (gates, weights, h, c))
+    made = np.zeros((2, len(gates), len(h)))
+    for t in reversed(range(len(gates))) if reverse else range(len(gates)):
+        i, o, f, g = np.split(gates[t] + weights @ h, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        made[:, t] = h, c
+    return made
+
+
+def gru(gates, weights, bias, h, reverse=False):
+    """Run a gated recurrent unit: (T, 3 H) gates' shares to (T, H) outputs."""
+    gates, weights, bias, h = map(_f64, (gates, weights, bias, h))
+    out = np.zeros((len(gates), len(h)))
+    for t in reversed(range(len(gates))) if reverse else range(len(gates)):
+        (z, r, n), (z_h, r_h, n_h) = np.split(gates[t], 3), np.split(weights @ h, 3)
+        z, r = sigmoid(z + z_h), sigmoid(r + r_h)
+        h = (1 - z) * np.tanh(n + r * (n_h + bias)) + z * h
+        out[t] = h
+    return out

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from kernels_checks import EPS, assert_within, rounding_bound
-from kernels_problems import STEEPEST, activation_bound
+from kernels_problems import STEEPEST, activation_bound, bilinear_bound
 from kernels_winograd import rounding as winograd_rounding
 
 from rvcnn import ops
@@ -203,6 +203,10 @@ def _clip_curve(op, params, inputs, want):
     return (line * size if op.gate else line) + EPS * np.abs(want)
 
 
+def _bilinear(op, params, inputs, want):
+    return bilinear_bound(inputs[0], *op.places(inputs[0].shape, want.shape))
+
+
 def _length(op, params, inputs, want):
     return rounding_bound(np.abs(want), want.size)
 
@@ -222,5 +226,6 @@ _BOUNDS = {
         (ops.Concat, ops.Interleave, ops.MaxPool, ops.ShuffleChannels, ops.SliceChannels), _exact
     ),
     **dict.fromkeys((ops.DepthToSpace, ops.Repeat, ops.TakeChannels), _exact),
+    ops.Bilinear: _bilinear,
     ops.L2Normalize: _length,
 }

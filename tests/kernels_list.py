@@ -6,12 +6,14 @@ import numpy as np
 from kernels_problems import (
     activation,
     batch_norm,
+    bilinear,
     conv2d,
     depthwise,
     interleave_linear,
     linear,
     simple,
 )
+from kernels_recurrent import recurrent
 from kernels_winograd import winograd
 
 from rvcnn.kernels import (
@@ -141,7 +143,18 @@ VECTORS = [
     *(simple("dot_products", (2, d), (5, d)) for d in (1, 31, 32, 33, 64, 95, 512, 600, 640)),
     *(simple("dot_products", (q, 40), (n, 40)) for q in (1, 3, 8) for n in (1, 2, 3, 4, 6, 8, 9)),
 ]
-PROBLEMS = LINEAR + CONV + WINOGRAD + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS
+BILINEAR = [
+    *(bilinear((5, 7), c, (9, 13)) for c in CHANNELS),
+    *(bilinear((h, w), 9, (5, 6)) for h, w in ((1, 1), (1, 8), (9, 1), (40, 3))),
+    bilinear((6, 5), 4, (1, 1)),
+]
+RECURRENT = [
+    *(recurrent(f, 3, h) for f in ("lstm", "gru") for h in (1, 3, 15, 16, 17, 33, 48)),
+    *(recurrent(f, t, 20, reverse=True) for f in ("lstm", "gru") for t in (1, 2, 12)),
+]
+PROBLEMS = (
+    LINEAR + CONV + WINOGRAD + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS + BILINEAR + RECURRENT
+)
 
 
 def calls_of_plans():

@@ -37,6 +37,20 @@ def activation_bound(x, name):
     return 2 * EPS * size + 1e-37 * (1 + np.abs(x))
 
 
+def bilinear_bound(x, rows, columns):
+    """Rounding of two weights, and of a difference, a product and a sum for each of them.
+
+    A difference is as large as two values, which lie next to each other.
+    """
+    return 12 * EPS * reference.bilinear(largest_near(np.abs(x)), rows, columns)
+
+
+def largest_near(x):
+    """Largest value within a pixel of each pixel of a map."""
+    whole = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(whole, (3, 3), (0, 1)).max((3, 4))
+
+
 class Problem(NamedTuple):
     """A call of ``function(*args, **options)``."""
 
@@ -130,6 +144,9 @@ class Problem(NamedTuple):
         scale = np.abs(gamma) / np.sqrt(variance.astype(np.float64) + epsilon)
         return 4 * EPS * ((np.abs(x) + np.abs(mean)) * scale + np.abs(beta))
 
+    def _bound_bilinear(self):
+        return bilinear_bound(*self.args)
+
     def _bound_max_pool(self):
         return np.zeros_like(self.want())
 
@@ -219,6 +236,16 @@ def activation(shape, name, **options):
     full_name = label("activation", name, shape, **options)
     x = rng_of(full_name).uniform(-9, 9, shape).astype(np.float32)
     return Problem(full_name, "activation", (x, name), options)
+
+
+def bilinear(size, channels, out):
+    """Places within a map, at its pixels and up to two pixels beyond its edges."""
+    name = label("bilinear", size, channels, out)
+    rng = rng_of(name)
+    places = [rng.uniform(-2, n + 1, m).astype(np.float32) for n, m in zip(size, out, strict=True)]
+    for axis, n in zip(places, size, strict=True):
+        axis[len(axis) // 2] = n // 2
+    return Problem(name, "bilinear", (nonzero(rng, *size, channels), *places), {})
 
 
 def batch_norm(size, channels, epsilon):

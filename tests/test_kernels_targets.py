@@ -71,6 +71,9 @@ FMA = (r"fmla\s+v\d+\.4s", r"vfmadd\d+ps\s.*%{}mm")
 WIDENED = (r"smull2?\s+v\d+\.4s", r"vpmaddwd\s.*%{}mm")
 INSTRUCTIONS = {
     "f32_igemm": FMA,
+    "f32_bilinear": FMA,
+    "f32_lstm": FMA,
+    "f32_gru": FMA,
     "f32_dwconv": FMA,
     "f32_activation": FMA,
     "f32_l2_normalize": FMA,

@@ -62,6 +62,9 @@ TENSORS = {
     "channel_axis": np.array([1]),
     "empty": np.zeros(0, np.float32),
     "twice": np.array([1, 1, 2, 2], np.float32),
+    "uneven": np.array([1, 1, 1.7, 2.5], np.float32),
+    "fewer": np.array([1, 1, 0.6, 1], np.float32),
+    "sizes": np.array([2, 8, 20, 5]),
     "odd_shape": np.array([-1, 2, 63]),
     "odd_back": np.array([2, -1, 4, 7, 9]),
     "first": np.array(0),
@@ -281,6 +284,25 @@ def test_enlargements(onnxruntime):
     turned = node("ConvTranspose", "u transposed six_biases", strides=[2, 3])
     steps, apart = lowered(onnxruntime, [CONV, up, turned])
     assert (steps, apart) == (["Conv2d", "Repeat", "Conv2d", "DepthToSpace"], [])
+
+
+WAYS = "half_pixel pytorch_half_pixel align_corners asymmetric".split()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("by", ["twice", "uneven", "fewer", "sizes"])
+def test_interpolation(onnxruntime, way, by):
+    inputs = "c empty empty sizes" if by == "sizes" else f"c empty {by}"
+    up = node("Resize", inputs, "u", mode="linear", coordinate_transformation_mode=way)
+    steps, apart = lowered(onnxruntime, [CONV, up, node("Conv", "u w_depthwise", group=8)])
+    assert (steps, apart) == (["Conv2d", "Bilinear", "Conv2d"], [])
+
+
+@pytest.mark.parametrize("opset, kind", [(9, "Upsample"), (10, "Resize")])
+def test_interpolation_of_older_operators(onnxruntime, opset, kind):
+    up = node(kind, "c twice", "u", mode="linear")
+    steps, apart = lowered(onnxruntime, [CONV, up, node("Relu", "u")], opset=opset)
+    assert (steps, apart) == (["Conv2d", "Bilinear", "Activation"], [])
 
 
 @pytest.mark.parametrize("ceil", [0, 1])

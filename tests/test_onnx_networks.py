@@ -121,3 +121,23 @@ def test_architectures_become_the_built_in_ones(torch, onnxruntime, tmp_path, na
     imported = rvcnn.create_model(weights=tmp_path / "model.onnx")
     want = module(torch.from_numpy(x)).detach().numpy()
     assert relative_error(imported(x.transpose(0, 2, 3, 1)), want) <= CLOSE
+
+
+@pytest.mark.parametrize("layer", ["LSTM", "GRU"])
+def test_recurrent_layers_of_a_recogniser(torch, onnxruntime, layer):
+    """Columns of a map as a sequence, read both ways, of several images and any width."""
+
+    class Recogniser(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 12, 3, (4, 2), 1)
+            self.layers = getattr(torch.nn, layer)(24, 20, num_layers=2, bidirectional=True)
+            self.head = torch.nn.Linear(40, 11)
+
+        def forward(self, x):
+            columns = self.conv(x).relu().flatten(1, 2).permute(2, 0, 1)
+            return self.head(self.layers(columns)[0])
+
+    x, wider = image(7, 3, 3, 8, 30), image(8, 2, 3, 8, 46)
+    model = exported(torch, Recogniser().eval(), *x.shape, dynamic=(0, 3))
+    agree(onnxruntime, model, x, wider, x)

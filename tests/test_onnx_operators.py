@@ -6,6 +6,7 @@ Inputs are random; bounds are shares of the largest value that is wanted.
 import numpy as np
 import pytest
 
+from rvcnn.errors import ShapeError
 from rvcnn.onnx.operators import OPERATORS
 
 SEED = np.random.default_rng
@@ -235,6 +236,7 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
         ("GRU", dict(linear_before_reset=0)),
         ("GRU", dict(linear_before_reset=1)),
         ("LSTM", dict()),
+        ("LSTM", dict(peepholes=True)),
         ("LSTM", dict(input_forget=1, clip=1.5)),
     ],
 )
@@ -250,9 +252,11 @@ def test_recurrent(onnxruntime, op, attributes, direction, ragged):
         np.array([3, 5, 1], np.int32) if ragged else None,
         normal(4, d, batch, hidden),
     ]
-    if op == "LSTM":
-        inputs += [normal(5, d, batch, hidden), normal(6, d, 3 * hidden)]
     attributes = dict(attributes, direction=direction, hidden_size=hidden)
+    if op == "LSTM":
+        inputs.append(normal(5, d, batch, hidden))
+    if attributes.pop("peepholes", False):
+        inputs.append(normal(6, d, 3 * hidden))
     outputs = 3 if op == "LSTM" else 2
     against_onnx_runtime(onnxruntime, op, inputs, attributes, outputs)
 
@@ -275,6 +279,31 @@ def test_recurrent_activations(onnxruntime, op):
     if op == "GRU":
         attributes["activation_beta"] = [0.4]
     against_onnx_runtime(onnxruntime, op, inputs, attributes, 3 if op == "LSTM" else 2)
+
+
+@pytest.mark.parametrize("op, attributes", [("GRU", {"linear_before_reset": 1}), ("LSTM", {})])
+@pytest.mark.parametrize("clip", [None, 10.0])
+@pytest.mark.parametrize(
+    "place, wrong",
+    [
+        (3, np.ones((2, 7), np.float32)),
+        (4, np.array([5, 6, 1], np.int32)),
+        (4, np.array([5, -1, 1], np.int32)),
+        (4, np.array([5, 5], np.int32)),
+        (5, np.ones((1, 3, 6), np.float32)),
+    ],
+)
+def test_recurrent_arrays_that_do_not_fit_are_refused(op, attributes, clip, place, wrong):
+    """Lengths beyond the input among them, which kernels would follow."""
+    shapes = (5, 3, 4), (2, GATES[op] * 6, 4), (2, GATES[op] * 6, 6)
+    inputs = [*(normal(i, *shape) for i, shape in enumerate(shapes)), None, None, None]
+    attributes = dict(attributes, direction="bidirectional", hidden_size=6)
+    if clip:
+        attributes["clip"] = clip
+    OPERATORS[op].run(attributes, 14, *inputs)
+    inputs[place] = wrong
+    with pytest.raises(ShapeError, match="fit"):
+        OPERATORS[op].run(attributes, 14, *inputs)
 
 
 def test_qlinear_conv(onnxruntime):

@@ -21,12 +21,23 @@ def spread():
             ("view", ops.SliceChannels(5, 22), "x"),
             ("large", ops.Repeat((3, 2)), "view"),
             ("after large", ops.Conv2d(17, 3, (3, 3), padding=PADDING), "large"),
+            ("between", ops.Bilinear((2.5, 0.7), "half_pixel"), "view"),
+            ("after between", ops.Conv2d(17, 3, (3, 3), padding=PADDING), "between"),
             ("some", ops.TakeChannels((7, 0, 16, 3, 3)), "view"),
             ("mean", ops.AvgPool((3, 2), (2, 1), PADDING), "view"),
             ("inner mean", ops.AvgPool((3, 3), (2, 2), "same", include_pad=False), "view"),
             ("clipped", ops.ClipCurve(-0.2, 0.4, -0.5, 1.5), "view"),
             ("gate", ops.ClipCurve(0.2, 0.5, 0.0, 1.0, gate=True), "view"),
-            outputs=["after depth", "after large", "some", "mean", "inner mean", "clipped", "gate"],
+            outputs=[
+                "after depth",
+                "after large",
+                "after between",
+                "some",
+                "mean",
+                "inner mean",
+                "clipped",
+                "gate",
+            ],
         )
     )
 

@@ -21,10 +21,10 @@ OUTPUT, POOLED = "output", "pooled"
 OPS = {
     op.__name__: op
     for op in (
-        *(ops.Activation, ops.Add, ops.AvgPool, ops.BatchNorm, ops.ClipCurve, ops.Concat),
-        *(ops.Conv2d, ops.DepthToSpace, ops.GlobalAvgPool, ops.Interleave, ops.L2Normalize),
-        *(ops.Linear, ops.MaxPool, ops.Repeat, ops.ScaleChannels, ops.ShuffleChannels),
-        *(ops.SliceChannels, ops.TakeChannels),
+        *(ops.Activation, ops.Add, ops.AvgPool, ops.BatchNorm, ops.Bilinear, ops.ClipCurve),
+        *(ops.Concat, ops.Conv2d, ops.DepthToSpace, ops.GlobalAvgPool, ops.Interleave),
+        *(ops.L2Normalize, ops.Linear, ops.MaxPool, ops.Repeat, ops.ScaleChannels),
+        *(ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels),
     )
 }
 """Operators that a file may name."""
@@ -115,6 +115,16 @@ def _name(value):
     return value
 
 
+def _scales(value):
+    _check(len(value) == 2 and all(0 < _number(v) <= LARGEST for v in value), value)
+    return tuple(map(float, value))
+
+
+def _way(value):
+    _check(value in ops.WAYS, value)
+    return value
+
+
 def _sides(value):
     if value == "same":
         return value
@@ -127,7 +137,9 @@ _READERS = {
     float: _number,
     bool: _flag,
     str: _name,
+    ops.Way: _way,
     tuple[int, int]: _pair,
+    tuple[float, float]: _scales,
     tuple[int, ...]: _counts,
     Sides | str: _sides,
 }

@@ -2,6 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,9 @@ MOST_TURNS = 1 << 20
 """How often a loop may run its body."""
 
 
-def results(node: Node, values: Mapping[str, np.ndarray], opset: int) -> tuple[np.ndarray, ...]:
+def results(
+    node: Node, values: Mapping[str, np.ndarray], opset: int, packed: Any = None
+) -> tuple[np.ndarray, ...]:
     """Results of one node.
 
     Parameters
@@ -25,6 +28,8 @@ def results(node: Node, values: Mapping[str, np.ndarray], opset: int) -> tuple[n
     values : mapping of str to ndarray
         What the node, and graphs among its attributes, may read.
     opset : int
+    packed : object, optional
+        The node's weights, packed by its operator.
 
     Raises
     ------
@@ -36,7 +41,8 @@ def results(node: Node, values: Mapping[str, np.ndarray], opset: int) -> tuple[n
         if node.kind in CONTROL:
             return _controlled(node, inputs, values, opset)
         operator = OPERATORS[node.kind]
-        return operator.run(node.attributes, opset, *inputs, outputs=len(node.outputs))
+        count = len(node.outputs)
+        return operator.run(node.attributes, opset, *inputs, outputs=count, packed=packed)
     except RvcnnError as error:
         raise type(error)(f"node {shown(node.name)}: {error}") from None
 

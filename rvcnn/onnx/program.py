@@ -10,6 +10,7 @@ from rvcnn.plan import Plan
 from .control import results
 from .fold import fold
 from .lower import Part, lower
+from .operators import OPERATORS
 from .order import reads
 
 
@@ -28,10 +29,11 @@ class Program:
 
     def __init__(self, network, shapes, dtypes, threads=1):
         folded, facts = fold(network, shapes, dtypes)
-        self._opset, self._threads = network.opset, threads
         steps = lower(folded, facts)
         self._steps = [
-            PlanStep(step, facts.shapes[step.source], threads) if isinstance(step, Part) else step
+            PlanStep(step, facts.shapes[step.source], threads)
+            if isinstance(step, Part)
+            else NodeStep(step, facts.values, network.opset)
             for step in steps
         ]
         self._outputs = [value.name for value in network.outputs]
@@ -47,20 +49,31 @@ class Program:
     @property
     def nodes(self):
         """The nodes that run on arrays."""
-        return [step for step in self._steps if not isinstance(step, PlanStep)]
+        return [step.node for step in self._steps if isinstance(step, NodeStep)]
 
     def run(self, given):
         """Outputs for inputs by name."""
         values = self._constants | given
         for step, done in zip(self._steps, self._done, strict=True):
-            if isinstance(step, PlanStep):
-                values.update(step.run(values[step.source]))
-            else:
-                made = results(step, values, self._opset)
-                values.update(zip(step.outputs, made, strict=False))
+            values.update(step.run(values))
             for name in done:
                 values.pop(name, None)
         return [values[name] for name in self._outputs]
+
+
+class NodeStep:
+    """A node that runs on arrays."""
+
+    def __init__(self, node, constants, opset):
+        self.node = node
+        self._opset = opset
+        operator = OPERATORS.get(node.kind)
+        self._packed = operator and operator.packed(node.inputs, constants)
+
+    def run(self, values):
+        """Results by the values' names."""
+        made = results(self.node, values, self._opset, self._packed)
+        return dict(zip(self.node.outputs, made, strict=False))
 
 
 class PlanStep:
@@ -68,7 +81,7 @@ class PlanStep:
 
     def __init__(self, part, shape, threads):
         _, channels, *size = shape
-        self.source = part.source
+        self._source = part.source
         self._shapes = part.shapes
         graph = finish(optimise(part.graph))
         self.plan = Plan(graph, (*(size or (1, 1)), channels))
@@ -76,8 +89,9 @@ class PlanStep:
         self._places = {name: places[m] for name, m in part.results.items()}
         self._threads = threads
 
-    def run(self, x):
+    def run(self, values):
         """Results by the values' names."""
+        x = values[self._source]
         image = self.plan.input_shape
         results = {name: np.empty(shape, np.float32) for name, shape in self._shapes.items()}
         for i in range(len(x)):

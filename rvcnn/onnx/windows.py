@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rvcnn.ops import AvgPool, Conv2d, DepthToSpace, GlobalAvgPool, MaxPool, Repeat
+from rvcnn.ops import WAYS, AvgPool, Bilinear, Conv2d, DepthToSpace, GlobalAvgPool, MaxPool, Repeat
 
 from .call import is_same, padded, sum_sides
 from .region import NO_PAD, Apart
@@ -164,9 +164,11 @@ def mean(call):
 
 
 def resize(call):
-    """An enlargement by whole numbers, of the nearest pixel."""
+    """Another size by bilinear interpolation, or by whole numbers of the nearest pixel."""
     attributes, shape = call.node.attributes, call.shape()
     mode = attributes.get("mode", "nearest")
+    if mode in ("linear", "bilinear"):
+        return _bilinear(call)
     way = attributes.get("coordinate_transformation_mode", "half_pixel")
     rounding = attributes.get("nearest_mode", "round_prefer_floor")
     out = call.facts.shapes[call.name]
@@ -179,3 +181,26 @@ def resize(call):
     if tuple(a * b for a, b in zip(shape[2:], blocks, strict=True)) != out[2:] or min(blocks) < 1:
         raise Apart("an enlargement by no whole number")
     return call.region.add(call.name, Repeat(blocks), call.map().map)
+
+
+def _bilinear(call):
+    attributes, shape, out = call.node.attributes, call.shape(), call.facts.shapes[call.name]
+    if len(shape) != 4 or out[:2] != shape[:2] or not min(shape):
+        raise Apart("an interpolation of other than maps")
+    if call.node.op == "Upsample" or call.opset < 11:
+        way, sizes = "asymmetric", None
+        scales = call.setting("scales", call.constant(1))
+    else:
+        way = attributes.get("coordinate_transformation_mode", "half_pixel")
+        scales, sizes = call.constant(2), call.constant(3)
+    if sizes is not None and sizes.size:
+        scales = [m / n for m, n in zip(out, shape, strict=True)]
+    scale = tuple(float(s) for s in scales)
+    usual = {"exclude_outside": 0, "axes": None, "keep_aspect_ratio_policy": "stretch"}
+    usual |= {"antialias": 0} if min(scale) < 1 else {}
+    if way not in WAYS or any(attributes.get(key, was) != was for key, was in usual.items()):
+        raise Apart("an interpolation of another kind")
+    op = Bilinear(scale[2:], way)
+    if len(scale) != 4 or op.infer((*shape[2:], shape[1])) != (*out[2:], shape[1]):
+        raise Apart("a size that is rounded otherwise")
+    return call.region.add(call.name, op, call.map().map)

@@ -12,13 +12,14 @@ from .quantized import (
     QuantizedGlobalAvgPool,
     QuantizedScaleChannels,
 )
-from .spatial import DepthToSpace, Repeat
+from .spatial import WAYS, Bilinear, DepthToSpace, Repeat, Way
 
 __all__ = [
     "Activation",
     "Add",
     "AvgPool",
     "BatchNorm",
+    "Bilinear",
     "ClipCurve",
     "Concat",
     "Conv2d",
@@ -41,4 +42,6 @@ __all__ = [
     "ShuffleChannels",
     "SliceChannels",
     "TakeChannels",
+    "WAYS",
+    "Way",
 ]

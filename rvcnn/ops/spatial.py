@@ -1,9 +1,13 @@
-"""Larger maps: pixels repeated, and channels spread over pixels."""
+"""Maps of other sizes: pixels repeated or interpolated, and channels spread over pixels."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from rvcnn.errors import ShapeError
-from rvcnn.kernels import elementwise
+from rvcnn.kernels import elementwise, interpolate, reference
 
 from .base import Op
 
@@ -33,6 +37,68 @@ class Repeat(Op):
         return [
             call for i, j in places for call in elementwise.copy(_phase(out, i, j, self.block), x)
         ]
+
+
+Way = Literal["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]
+
+
+def _half_pixel(at, n, m, scale):
+    return (at + 0.5) / scale - 0.5
+
+
+def _pytorch_half_pixel(at, n, m, scale):
+    return _half_pixel(at, n, m, scale) if m > 1 else np.zeros_like(at)
+
+
+def _align_corners(at, n, m, scale):
+    return at * (n - 1) / (m - 1) if m > 1 else np.zeros_like(at)
+
+
+def _asymmetric(at, n, m, scale):
+    return at / scale
+
+
+WAYS: Mapping[Way, Callable] = {
+    "half_pixel": _half_pixel,
+    "pytorch_half_pixel": _pytorch_half_pixel,
+    "align_corners": _align_corners,
+    "asymmetric": _asymmetric,
+}
+"""Where each of ``m`` results lies among ``n`` values, ``scale`` times as many, as ONNX has it."""
+
+
+@dataclass(frozen=True)
+class Bilinear(Op):
+    """So many times the rows and columns, by bilinear interpolation.
+
+    Attributes
+    ----------
+    scale : tuple of float
+    way : str
+        Of ``WAYS``.
+    """
+
+    scale: tuple[float, float]
+    way: Way
+
+    def infer(self, x):
+        # A scale may be a quotient of sizes, rounded.
+        size = [int(n * s + 1e-6) for n, s in zip(x[:2], self.scale, strict=True)]
+        if min(size) < 1:
+            raise ShapeError(f"nothing is left of {x} at {self.scale} times its size")
+        return (*size, x[2])
+
+    def places(self, x, out):
+        """Rows and columns of a map of ``x`` where those of one of ``out`` lie."""
+        sides = zip(x[:2], out[:2], self.scale, strict=True)
+        return [WAYS[self.way](np.arange(m, dtype=np.float64), n, m, s) for n, m, s in sides]
+
+    def reference(self, params, x):
+        return reference.bilinear(x, *self.places(x.shape, self.infer(x.shape)))
+
+    def lower(self, params, out, x):
+        places = self.places((x.height, x.width), (out.height, out.width))
+        return interpolate.bilinear(out, x, *places)
 
 
 @dataclass(frozen=True)

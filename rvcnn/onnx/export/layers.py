@@ -80,6 +80,12 @@ def _repeat(writer: Writer, node: Node) -> None:
     writer.node("Resize", [writer.map(node.inputs[0]), "", scales], node.name, **way)
 
 
+def _bilinear(writer: Writer, node: Node) -> None:
+    scales = writer.constant(f"{node.name}/scales", [1.0, 1.0, *node.op.scale])
+    way = {"mode": "linear", "coordinate_transformation_mode": node.op.way}
+    writer.node("Resize", [writer.map(node.inputs[0]), "", scales], node.name, **way)
+
+
 def _depth_to_space(writer: Writer, node: Node) -> None:
     rows, columns = node.op.block
     if rows != columns:
@@ -136,6 +142,7 @@ EMITTERS: dict[type[ops.Op], Callable[[Writer, Node], None]] = {
     ops.AvgPool: _avg_pool,
     ops.ClipCurve: _clip_curve,
     ops.Repeat: _repeat,
+    ops.Bilinear: _bilinear,
     ops.DepthToSpace: _depth_to_space,
     ops.TakeChannels: _take,
     ops.Concat: _concat,

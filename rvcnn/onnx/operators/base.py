@@ -5,7 +5,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,21 @@ LARGEST = 1 << 29
 _MISFITS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
+class Packing(NamedTuple):
+    """How an operator's weights are brought into its kernels' order, once for many runs.
+
+    Attributes
+    ----------
+    places : tuple of int
+        The weights' positions among the inputs.
+    pack : callable
+        Gives what the operator's function takes as ``packed``, beside the weights.
+    """
+
+    places: tuple[int, ...]
+    pack: Callable
+
+
 @dataclass(frozen=True)
 class Operator:
     """An ONNX operator as a pure function on NumPy arrays.
@@ -38,11 +53,31 @@ class Operator:
         that are wanted.
     widen : bool
         Half-precision inputs come as float32, and float32 results are rounded to their type.
+    packing : Packing or None
     """
 
     name: str
     function: Callable
     widen: bool = False
+    packing: Packing | None = None
+
+    def packed(self, inputs: Sequence[str], constants: Mapping[str, np.ndarray]) -> Any:
+        """Weights as the operator's kernels take them; None where they are no constants.
+
+        Parameters
+        ----------
+        inputs
+            Names of a node's inputs.
+        constants
+        """
+        places = self.packing.places if self.packing else ()
+        names = [inputs[i] if i < len(inputs) else "" for i in places]
+        if not places or any(name and name not in constants for name in names):
+            return None
+        try:
+            return self.packing.pack(*(constants[name] if name else None for name in names))
+        except _MISFITS:
+            return None  # to be refused when it runs
 
     def run(
         self,
@@ -50,6 +85,7 @@ class Operator:
         opset: int,
         *inputs: np.ndarray | None,
         outputs: int = 1,
+        packed: Any = None,
     ) -> tuple[np.ndarray, ...]:
         """Results of one node.
 
@@ -63,6 +99,8 @@ class Operator:
             Arrays, None for those that are omitted.
         outputs
             How many results are wanted.
+        packed
+            What :meth:`packed` gave for these weights, if it was asked.
 
         Raises
         ------
@@ -73,9 +111,9 @@ class Operator:
         """
         inputs, attributes = as_inputs(self.name, attributes, inputs)
         known = _keywords(self.function)
-        context = {"opset": opset, "outputs": outputs}
-        keywords = {k: v for k, v in context.items() if k in known} | attributes
-        unknown = sorted(set(attributes) - known)
+        context = {"opset": opset, "outputs": outputs, "packed": packed}
+        keywords = attributes | {k: v for k, v in context.items() if k in known}
+        unknown = sorted(set(attributes) - known | set(attributes) & context.keys())
         if unknown:
             raise WeightsError(
                 f"{self.name}: the attribute {', '.join(unknown)} is not supported: "
@@ -109,12 +147,17 @@ def _keywords(function: Callable) -> frozenset[str]:
 
 
 def _is_half(x: np.ndarray | None) -> bool:
-    return x is not None and x.dtype.name in HALVES
+    return x is not None and x.dtype.itemsize == 2 and x.dtype.name in HALVES
 
 
-def operators(functions: Mapping[str, Callable], widen: bool = False) -> dict[str, Operator]:
+def operators(
+    functions: Mapping[str, Callable],
+    widen: bool = False,
+    packing: Mapping[str, Packing] | None = None,
+) -> dict[str, Operator]:
     """Table of operators from one of functions."""
-    return {name: Operator(name, function, widen) for name, function in functions.items()}
+    packing = packing or {}
+    return {name: Operator(name, f, widen, packing.get(name)) for name, f in functions.items()}
 
 
 def axis_of(axis: int, rank: int) -> int:

@@ -1,13 +1,18 @@
-"""Recurrent layers: RNN, LSTM and GRU, forwards, in reverse and both ways."""
+"""Recurrent layers: RNN, LSTM and GRU, forwards, in reverse and both ways.
+
+LSTM and GRU as networks mostly have them run on the kernels, all others on NumPy.
+"""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from rvcnn.errors import ShapeError
+from rvcnn.kernels import At, recurrent, run
 
 from . import activations as curves
-from .base import check_size, choose, ints, operators
+from .base import Packing, check_size, choose, ints, operators
 
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
@@ -84,11 +89,94 @@ def _run(
     return out, states
 
 
-def _layer(make_step, count, x, w, r, b, lengths, initial, direction, layout):
-    """All directions of a layer: outputs (T, D, N, H) and each state (D, N, H).
+def _step_by_step(make_step, x, w, r, b, lengths, initial, reverses):
+    """Outputs (T, D, N, H) and the last of each state (D, N, H), on NumPy.
 
-    `make_step` is called for each direction with its number, recurrent weights and two biases;
-    `count` is the number of gates.
+    `make_step` is called for each direction with its number, recurrent weights and two biases.
+    """
+    outs, ends = [], []
+    for d, backwards in enumerate(reverses):
+        inside = _reversed(x, lengths) if backwards else x
+        gates = (inside.reshape(-1, x.shape[2]) @ w[d].T).reshape(*x.shape[:2], -1)
+        step = make_step(d, r[d].T, *np.split(b[d], 2))
+        out, end = _run(step, gates, [s[d] for s in initial], lengths)
+        outs.append(_reversed(out, lengths) if backwards else out)
+        ends.append(end)
+    return np.stack(outs, 1), [np.stack(state) for state in zip(*ends, strict=True)]
+
+
+class Weights(NamedTuple):
+    """Weights of a layer's D directions as the kernels take them, P padded units a gate.
+
+    Attributes
+    ----------
+    inputs : ndarray
+        (C, D * gates * P).
+    bias : ndarray
+        (D, gates, P): what is added to their product with the input.
+    recurrent : tuple of ndarray
+        Of each direction.
+    late : ndarray
+        (D, P): the recurrent bias of a GRU's hidden gate.
+    """
+
+    inputs: np.ndarray
+    bias: np.ndarray
+    recurrent: tuple[np.ndarray, ...]
+    late: np.ndarray
+
+
+def _pack(w, r, b):
+    """Weights for the kernels of those in a file."""
+    directions, rows, hidden = r.shape
+    gates, units = rows // hidden, recurrent.padded(hidden)
+    inputs = np.zeros((w.shape[2], directions, gates, units), np.float32)
+    inputs[..., :hidden] = np.moveaxis(w, 2, 0).reshape(-1, directions, gates, hidden)
+    late, bias = np.zeros((2, directions, gates, units), np.float32)
+    if b is not None:
+        bias[..., :hidden], late[..., :hidden] = np.moveaxis(
+            b.reshape(directions, 2, gates, hidden), 1, 0
+        )
+    early = slice(None if gates == 4 else 2)
+    bias[:, early] += late[:, early]
+    packed = tuple(recurrent.pack(np.float32(part), gates) for part in r)
+    return Weights(inputs.reshape(w.shape[2], -1), bias, packed, late[:, -1].copy())
+
+
+def _on_kernels(weights, x, lengths, initial, reverses):
+    """As :func:`_step_by_step`, on the kernels: two states are an LSTM's, one is a GRU's."""
+    (times, n, _), (directions, count, units) = x.shape, weights.bias.shape
+    hidden = initial[0].shape[-1]
+    check_size((times * n, *weights.bias.shape), x.dtype)
+    gates = x.reshape(times * n, -1) @ weights.inputs
+    gates += weights.bias.reshape(-1)
+    states = np.zeros((len(initial), times, directions, n, units), np.float32)
+    before = np.zeros((len(initial), directions, n, units), np.float32)
+    before[..., :hidden] = initial
+    alive = [(d, i, t) for d in range(directions) for i, t in enumerate(lengths.tolist()) if t]
+    calls = []
+    for d, i, length in alive:
+        first, way = (length - 1, -1) if reverses[d] else (0, 1)
+        shares = At(gates, ((first * n + i) * directions + d) * count * units)
+        made = At(states, ((first * directions + d) * n + i) * units)
+        start = [At(s, (d * n + i) * units) for s in before]
+        sizes = length, way * directions * n * units, way * n * directions * count * units
+        packed = weights.recurrent[d]
+        if len(initial) == 2:
+            calls += recurrent.lstm(made, shares, packed, *start, states[0].size, *sizes)
+        else:
+            calls += recurrent.gru(made, shares, packed, weights.late[d], *start, *sizes)
+    run(calls)
+    ends = before
+    for d, i, length in alive:
+        ends[:, d, i] = states[:, 0 if reverses[d] else length - 1, d, i]
+    return states[0, ..., :hidden], list(ends[..., :hidden])
+
+
+def _layer(make_step, count, x, w, r, b, lengths, initial, direction, layout, packed=None):
+    """All directions of a layer of `count` gates: outputs and last states.
+
+    On the kernels, with weights that may be packed, where there is no `make_step`.
     """
     reverses = choose(_DIRECTIONS, direction, "direction")
     if layout:
@@ -103,19 +191,24 @@ def _layer(make_step, count, x, w, r, b, lengths, initial, direction, layout):
     b = np.zeros((directions, 2 * count * hidden), x.dtype) if b is None else b
     start = np.zeros((directions, x.shape[1], hidden), x.dtype)
     initial = [start if s is None else s for s in initial]
-    outs, ends = [], []
-    for d, backwards in enumerate(reverses):
-        inside = _reversed(x, lengths) if backwards else x
-        gates = (inside.reshape(-1, x.shape[2]) @ w[d].T).reshape(*x.shape[:2], -1)
-        biases = b[d, : count * hidden], b[d, count * hidden :]
-        out, end = _run(make_step(d, r[d].T, *biases), gates, [s[d] for s in initial], lengths)
-        outs.append(_reversed(out, lengths) if backwards else out)
-        ends.append(end)
-    y = np.stack(outs, 1)
-    states = [np.stack(state) for state in zip(*ends, strict=True)]
+    if b.shape != (directions, 2 * count * hidden) or any(s.shape != start.shape for s in initial):
+        shapes = ", ".join(str(a.shape) for a in (b, *initial))
+        raise ShapeError(f"biases and states {shapes} do not fit weights {r.shape}")
+    if lengths.shape != x.shape[1:2] or not ((lengths >= 0) & (lengths <= len(x))).all():
+        raise ShapeError(f"lengths {lengths} do not fit an input of {x.shape}")
+    if make_step is None:
+        y, ends = _on_kernels(packed or _pack(w, r, b), x, lengths, initial, reverses)
+    else:
+        y, ends = _step_by_step(make_step, x, w, r, b, lengths, initial, reverses)
     if layout:
-        return y.transpose(2, 0, 1, 3), *(s.swapaxes(0, 1) for s in states)
-    return y, *states
+        return y.transpose(2, 0, 1, 3), *(s.swapaxes(0, 1) for s in ends)
+    return y, *ends
+
+
+def _is_usual(x, activations, defaults):
+    """Whether a layer has the type and the activations of the kernels."""
+    names = [name.lower() for name in activations or defaults]
+    return x.dtype == np.float32 and names in (defaults, defaults * 2)
 
 
 def rnn(
@@ -136,7 +229,7 @@ def rnn(
 ):
     """``h = f(x W + h R + b)``: outputs and the last state."""
     directions = len(choose(_DIRECTIONS, direction, "direction"))
-    found = _curves(activations, activation_alpha, activation_beta, ["Tanh"], directions)
+    found = _curves(activations, activation_alpha, activation_beta, ["tanh"], directions)
 
     def make_step(d, r, bias, recurrent_bias):
         (f,) = found[d]
@@ -167,14 +260,17 @@ def lstm(
     clip=None,
     input_forget=0,
     layout=0,
+    packed=None,
 ):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997): outputs, last state and cell.
 
     Gates lie in the order input, output, forget, cell; peepholes in input, output, forget.
     """
     directions = len(choose(_DIRECTIONS, direction, "direction"))
-    defaults = ["Sigmoid", "Tanh", "Tanh"]
+    defaults = ["sigmoid", "tanh", "tanh"]
     found = _curves(activations, activation_alpha, activation_beta, defaults, directions)
+    usual = clip is None and peepholes is None and not input_forget
+    usual = usual and _is_usual(x, activations, defaults)
     none = np.zeros((directions, 3 * r.shape[-1]), x.dtype)
     peepholes = none if peepholes is None else peepholes
 
@@ -191,7 +287,9 @@ def lstm(
 
         return step
 
-    return _layer(make_step, 4, x, w, r, b, lengths, [initial_h, initial_c], direction, layout)
+    make_step = None if usual else make_step
+    states = [initial_h, initial_c]
+    return _layer(make_step, 4, x, w, r, b, lengths, states, direction, layout, packed)
 
 
 def gru(
@@ -210,6 +308,7 @@ def gru(
     clip=None,
     layout=0,
     linear_before_reset=0,
+    packed=None,
 ):
     """Gated recurrent unit (Cho et al., 2014): outputs and the last state.
 
@@ -217,7 +316,7 @@ def gru(
     behind the product with the recurrent weights.
     """
     directions = len(choose(_DIRECTIONS, direction, "direction"))
-    defaults = ["Sigmoid", "Tanh"]
+    defaults = ["sigmoid", "tanh"]
     found = _curves(activations, activation_alpha, activation_beta, defaults, directions)
 
     def make_step(d, r, bias, recurrent_bias):
@@ -238,7 +337,15 @@ def gru(
 
         return step
 
-    return _layer(make_step, 3, x, w, r, b, lengths, [initial_h], direction, layout)
+    usual = clip is None and linear_before_reset and _is_usual(x, activations, defaults)
+    make_step = None if usual else make_step
+    return _layer(make_step, 3, x, w, r, b, lengths, [initial_h], direction, layout, packed)
 
 
-OPERATORS = operators({"GRU": gru, "LSTM": lstm, "RNN": rnn}, widen=True)
+_PACKING = Packing((1, 2, 3), _pack)
+
+OPERATORS = operators(
+    {"GRU": gru, "LSTM": lstm, "RNN": rnn},
+    widen=True,
+    packing={"GRU": _PACKING, "LSTM": _PACKING},
+)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rvcnn.errors import ShapeError
+from rvcnn.ops import WAYS
 
 from .base import axes_of, check_size, choose, ints, operators
 
@@ -20,25 +21,9 @@ class Side:
     end: float = 1.0
 
 
-def _half_pixel(at, s):
-    return (at + 0.5) / s.scale - 0.5
-
-
 def _half_pixel_symmetric(at, s):
     adjusted = s.m / (s.scale * s.n)
-    return s.n / 2 * (1 - adjusted) + _half_pixel(at, s)
-
-
-def _pytorch_half_pixel(at, s):
-    return _half_pixel(at, s) if s.m > 1 else np.zeros_like(at)
-
-
-def _align_corners(at, s):
-    return at * (s.n - 1) / (s.m - 1) if s.m > 1 else np.zeros_like(at)
-
-
-def _asymmetric(at, s):
-    return at / s.scale
+    return s.n / 2 * (1 - adjusted) + (at + 0.5) / s.scale - 0.5
 
 
 def _tf_half_pixel_for_nn(at, s):
@@ -52,11 +37,8 @@ def _tf_crop_and_resize(at, s):
 
 
 _PLACES = {
-    "half_pixel": _half_pixel,
+    **{name: lambda at, s, way=way: way(at, s.n, s.m, s.scale) for name, way in WAYS.items()},
     "half_pixel_symmetric": _half_pixel_symmetric,
-    "pytorch_half_pixel": _pytorch_half_pixel,
-    "align_corners": _align_corners,
-    "asymmetric": _asymmetric,
     "tf_half_pixel_for_nn": _tf_half_pixel_for_nn,
     "tf_crop_and_resize": _tf_crop_and_resize,
 }
