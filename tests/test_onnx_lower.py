@@ -272,6 +272,25 @@ def test_a_value_may_be_called_as_the_graphs_input_is(onnxruntime):
     assert lowered(onnxruntime, nodes) == (["BatchNorm", "Conv2d"], [])
 
 
+def test_vectors_are_the_pixels_of_one_image(onnxruntime):
+    """A plan runs once for a matrix of them, unless a layer's result is of a whole vector."""
+    nodes = [
+        *(node("Gemm", "image squeeze_matrix", "g"), node("Relu", "g", "r")),
+        *(node("Gemm", "r excite_matrix", "e"), node("Add", "image e", "s")),
+        *(node("HardSwish", "s", "h"), node("LpNormalization", "h", "l", axis=1)),
+    ]
+    for count, output, images in ((4, "s", 1), (5, "h", 1), (6, "l", 9)):
+        tensors = [tensor(name, TENSORS[name]) for name in ("squeeze_matrix", "excite_matrix")]
+        made = model(nodes[:count], tensors, [("image", 1, ["n", 8])], [output, "r"], [("", 17)])
+        x, session = randoms(9, 8), rvcnn.onnx.load(made)
+        want = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+        for got, expected in zip(session.run(x), want.run(None, {"image": x}), strict=True):
+            assert got.shape == expected.shape and relative_error(got, expected) <= CLOSE
+        program = session.program(x)
+        assert [plan.input_shape for plan in program.plans] == [(1, 9 // images, 8)]
+        assert not program.nodes
+
+
 def test_an_image_that_comes_with_its_channels_last(onnxruntime):
     nodes = [node("Transpose", "image", "t", perm=[0, 3, 1, 2]), node("Conv", "t w")]
     steps = lowered(onnxruntime, nodes, image=(2, 7, 9, 3), shape=["n", "h", "w", 3])

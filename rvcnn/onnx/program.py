@@ -4,6 +4,8 @@ import threading
 
 import numpy as np
 
+from rvcnn import ops
+from rvcnn.ops.base import NO_BORDER
 from rvcnn.passes import finish, optimise
 from rvcnn.plan import Plan
 
@@ -77,30 +79,51 @@ class NodeStep:
 
 
 class PlanStep:
-    """A part of a network as a plan: (N, C, H, W) arrays in and out, an image at a time."""
+    """A part of a network as a plan: (N, C, H, W) arrays in and out, an image at a time.
+
+    Vectors (N, C) are the pixels of one image where no layer looks beyond a pixel.
+    """
 
     def __init__(self, part, shape, threads):
-        _, channels, *size = shape
+        images, channels, *size = shape
         self._source = part.source
         self._shapes = part.shapes
+        self._is_one = not size and all(_is_pointwise(node.op) for node in part.graph.nodes)
         graph = finish(optimise(part.graph))
-        self.plan = Plan(graph, (*(size or (1, 1)), channels))
+        self.plan = Plan(graph, (*(size or (1, images if self._is_one else 1)), channels))
         places = {name: i for i, name in enumerate(graph.outputs)}
         self._places = {name: places[m] for name, m in part.results.items()}
         self._threads = threads
 
     def run(self, values):
         """Results by the values' names."""
-        x = values[self._source]
         image = self.plan.input_shape
         results = {name: np.empty(shape, np.float32) for name, shape in self._shapes.items()}
-        for i in range(len(x)):
-            pixels = x[i].reshape(image[2], *image[:2]).transpose(1, 2, 0)
+        made = {name: self._images(value) for name, value in results.items()}
+        for i, x in enumerate(self._images(values[self._source])):
+            pixels = x.reshape(image[2], *image[:2]).transpose(1, 2, 0)
             maps = self.plan.run(np.ascontiguousarray(pixels), self._threads)
             for name, place in self._places.items():
                 channels_first = maps[place].transpose(2, 0, 1)
-                results[name][i] = channels_first.reshape(self._shapes[name][1:])
+                made[name][i] = channels_first.reshape(made[name].shape[1:])
         return results
+
+    def _images(self, value):
+        """A value's images, (C, ...) each."""
+        return value.reshape(len(value), -1).T[None] if self._is_one else value
+
+
+def _is_pointwise(op):
+    """Whether each pixel that a layer makes depends on that pixel alone."""
+    if isinstance(op, ops.Conv2d):
+        return op.kernel == op.stride == (1, 1) and op.padding == NO_BORDER
+    return isinstance(op, _POINTWISE)
+
+
+_POINTWISE = (
+    *(ops.Activation, ops.Add, ops.BatchNorm, ops.ClipCurve, ops.Concat),
+    *(ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels),
+)
 
 
 def _reads(step):
