@@ -392,8 +392,8 @@ def lstm(gates, weights, h, c, reverse=False):
     made = np.zeros((2, len(rows), len(h)), np.float32)
     first, way = (len(rows) - 1, -1) if reverse else (0, 1)
     places = At(made, first * len(h)), At(rows, first * rows.shape[1])
-    steps = made[0].size, len(rows), way * len(h), way * rows.shape[1]
-    run(recurrent.lstm(*places, recurrent.pack(weights, 4), h, c, *steps))
+    sequences = recurrent.Sequences(1, len(rows), way * len(h), way * rows.shape[1], 0)
+    run(recurrent.lstm(*places, recurrent.pack(weights, 4), h, c, made[0].size, sequences))
     return made[..., : weights.shape[1]].copy()
 
 
@@ -423,8 +423,8 @@ def gru(gates, weights, bias, h, reverse=False):
     out = np.zeros((len(rows), len(h)), np.float32)
     first, way = (len(rows) - 1, -1) if reverse else (0, 1)
     places = At(out, first * len(h)), At(rows, first * rows.shape[1])
-    steps = len(rows), way * len(h), way * rows.shape[1]
-    run(recurrent.gru(*places, recurrent.pack(weights, 3), bias, h, *steps))
+    sequences = recurrent.Sequences(1, len(rows), way * len(h), way * rows.shape[1], 0)
+    run(recurrent.gru(*places, recurrent.pack(weights, 3), bias, h, sequences))
     return out[:, : weights.shape[1]].copy()
 
 

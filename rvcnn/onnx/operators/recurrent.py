@@ -3,6 +3,7 @@
 LSTM and GRU as networks mostly have them run on the kernels, all others on NumPy.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -146,6 +147,7 @@ def _pack(w, r, b):
 def _on_kernels(weights, x, lengths, initial, reverses):
     """As :func:`_step_by_step`, on the kernels: two states are an LSTM's, one is a GRU's."""
     (times, n, _), (directions, count, units) = x.shape, weights.bias.shape
+    row = count * units
     hidden = initial[0].shape[-1]
     check_size((times * n, *weights.bias.shape), x.dtype)
     gates = x.reshape(times * n, -1) @ weights.inputs
@@ -153,24 +155,34 @@ def _on_kernels(weights, x, lengths, initial, reverses):
     states = np.zeros((len(initial), times, directions, n, units), np.float32)
     before = np.zeros((len(initial), directions, n, units), np.float32)
     before[..., :hidden] = initial
-    alive = [(d, i, t) for d in range(directions) for i, t in enumerate(lengths.tolist()) if t]
+    runs = [(d, *part) for d in range(directions) for part in _equally_long(lengths)]
     calls = []
-    for d, i, length in alive:
-        first, way = (length - 1, -1) if reverses[d] else (0, 1)
-        shares = At(gates, ((first * n + i) * directions + d) * count * units)
-        made = At(states, ((first * directions + d) * n + i) * units)
-        start = [At(s, (d * n + i) * units) for s in before]
-        sizes = length, way * directions * n * units, way * n * directions * count * units
+    for d, first, count, length in runs:
+        at, way = (length - 1, -1) if reverses[d] else (0, 1)
+        shares = At(gates, ((at * n + first) * directions + d) * row)
+        made = At(states, ((at * directions + d) * n + first) * units)
+        start = [At(s, (d * n + first) * units) for s in before]
+        steps = way * directions * n * units, way * n * directions * row
+        sequences = recurrent.Sequences(count, length, *steps, directions * row)
         packed = weights.recurrent[d]
         if len(initial) == 2:
-            calls += recurrent.lstm(made, shares, packed, *start, states[0].size, *sizes)
+            calls += recurrent.lstm(made, shares, packed, *start, states[0].size, sequences)
         else:
-            calls += recurrent.gru(made, shares, packed, weights.late[d], *start, *sizes)
+            calls += recurrent.gru(made, shares, packed, weights.late[d], *start, sequences)
     run(calls)
     ends = before
-    for d, i, length in alive:
-        ends[:, d, i] = states[:, 0 if reverses[d] else length - 1, d, i]
+    for d, first, count, length in runs:
+        mine = slice(first, first + count)
+        ends[:, d, mine] = states[:, 0 if reverses[d] else length - 1, d, mine]
     return states[0, ..., :hidden], list(ends[..., :hidden])
+
+
+def _equally_long(lengths):
+    """Runs (first, count, length) of sequences of one length, without empty ones."""
+    for length, group in itertools.groupby(enumerate(lengths.tolist()), lambda pair: pair[1]):
+        places = [place for place, _ in group]
+        if length:
+            yield places[0], len(places), length
 
 
 def _layer(make_step, count, x, w, r, b, lengths, initial, direction, layout, packed=None):
