@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from rvcnn.cli.boundary import one_line_usage
+from rvcnn.cli.console import hold_standard_streams
 
 COMMANDS = (
     "demo",
@@ -58,4 +59,5 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line: the entry point of ``rvcnn`` and ``python -m rvcnn``."""
+    hold_standard_streams()
     app(prog_name="rvcnn")

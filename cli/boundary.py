@@ -34,7 +34,8 @@ def boundary(failure: int | None = None) -> Iterator[None]:
     """Turn what the body raises into one line on stderr and an exit code."""
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (click.ClickException, click.exceptions.Exit):
         raise
     except BrokenPipeError:

@@ -9,6 +9,18 @@ def debugging() -> bool:
     return os.environ.get("RVCNN_DEBUG", "") not in ("", "0")
 
 
+def hold_standard_streams() -> None:
+    """Open on nothing those of the first three descriptors that are closed.
+
+    Else the next file that is opened would be what C libraries take for the standard error.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+
+
 def printable(text: str) -> str:
     """Return `text` on one line: control characters and bytes that are no UTF-8 escaped."""
     return "".join(c if c.isprintable() else _escape(c) for c in text)

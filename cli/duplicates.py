@@ -34,7 +34,7 @@ def told(actions: Sequence["Action"], when: str = "") -> str:
     what = {"trash": "moved to the trash", "hardlink": "replaced by hard links"}
     size = size_of(sum(action.picture.item.size or 0 for action in actions))
     how = what[actions[0].how] if actions else "touched"
-    return f"{len(actions)} file{'s' * (len(actions) != 1)} of {size} {when}{how}"
+    return f"{_counted(len(actions), 'file')} of {size} {when}{how}"
 
 
 def write_actions(actions: Sequence["Action"], as_json: bool) -> None:
@@ -71,7 +71,12 @@ def write_groups(groups: Sequence["Group"], as_json: bool) -> None:
 def summary(groups: Sequence["Group"]) -> str:
     """Say how many duplicates there are, and of how many bytes."""
     files = [duplicate.picture.item.size or 0 for g in groups for duplicate in g.duplicates]
-    return f"{len(groups)} groups, {len(files)} duplicates of {size_of(sum(files))}"
+    found = f"{_counted(len(groups), 'group')}, {_counted(len(files), 'duplicate')}"
+    return f"{found} of {size_of(sum(files))}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def size_of(count: int) -> str:

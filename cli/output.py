@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from rvcnn.errors import RvcnnError
 from rvcnn.paths import as_text, path_fields, relative
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Form(NamedTuple):
 
 def write(lines: Iterable[bytes], end: bytes = b"\n") -> None:
     """Write lines to stdout."""
+    if sys.stdout is None:
+        raise RvcnnError("the standard output is closed: there is nowhere to write to")
     stream = sys.stdout.buffer
     stream.write(b"".join(line + end for line in lines))
     stream.flush()

@@ -234,16 +234,21 @@ def test_gone_files_and_an_unmounted_disk(photos):
     assert run("embed", "photos", "--prune").stderr == "photos: 2 unchanged, 4 removed\n"
 
 
-def test_a_full_disk_under_an_export(photos, monkeypatch):
-    Path("v.npz").write_text("old")
+@pytest.mark.parametrize(
+    "command", ["export photos -o v.npz", "weights import other.safetensors -o v.safetensors"]
+)
+def test_a_full_disk_under_a_new_file(photos, other_weights, monkeypatch, command):
+    *_, name = command.split()
+    Path(name).write_text("old")
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("rvcnn.export.os.fsync", full)
-    result = run("export", "photos", "-o", "v.npz")
-    assert one_line(result, 1) == "rvcnn: no space left on the disk\n"
-    assert Path("v.npz").read_text() == "old"
+    line = one_line(run(*command.split()), 1)
+    assert line.startswith("rvcnn: no space left on the disk: ") and line.endswith(f"{name}\n")
+    assert Path(line.removeprefix("rvcnn: no space left on the disk: ").strip()).name == name
+    assert Path(name).read_text() == "old"
     assert [p.name for p in Path().iterdir() if p.name.startswith(".")] == []
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import errno
 import json
 import os
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_checks import run, run_ok
+from cli_checks import run_ok
 
 from rvcnn import export
 from rvcnn.errors import UsageError
@@ -51,24 +50,6 @@ def read(file: Path) -> tuple[list[str], np.ndarray]:
         for r in rows
     ]
     return names, np.array([r["embedding"] for r in rows], np.float32)
-
-
-def full(descriptor):
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize(
-    "command", [("export", "photos", "-o", "v.npz"), ("weights", "export", "-o", "m.onnx")]
-)
-def test_a_file_that_cannot_be_written_is_named_as_it_was_given(photos, monkeypatch, command):
-    if "onnx" in command[-1]:
-        pytest.importorskip("onnx")
-    monkeypatch.setattr(os, "fsync", full)
-    result = run(*command)
-    assert (result.exit_code, result.stdout) == (1, "")
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith("rvcnn: no space left on the disk: ") and last.endswith(command[-1])
-    assert "part" not in last and not Path(command[-1]).exists()
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".NPZ"])

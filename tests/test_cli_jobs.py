@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,30 @@ def test_json_contradicts_other_forms(photos):
 
 
 @posix
+@posix
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(photos, closed):
+    """As daemons leave them; no file of the index may take their place."""
+    picture(5).save(photos / "new.png")
+
+    def shell(*args):
+        command = f'exec "$0" "$@" {closed}'
+        line = ["sh", "-c", command, sys.executable, *args]
+        return subprocess.run(line, capture_output=True, text=True)
+
+    first_free = "import os; print(os.open('photos', 0), file=open('fd', 'w'))"
+    hold = "from rvcnn.cli.console import hold_standard_streams as hold; hold(); "
+    assert shell("-c", hold + first_free).returncode == 0
+    assert int(Path("fd").read_text()) > 2
+    assert shell("-m", "rvcnn", "embed", "photos").returncode == 0
+    assert len(rvcnn.Index.open("photos")) == 7
+    found = shell("-m", "rvcnn", "search", "photos/a.png", "--in", "photos", "-k", "1")
+    lost = " >&-" in f" {closed}"
+    assert found.returncode == lost and found.stdout == ("" if lost else "1.000\tphotos/a.png\n")
+    if closed == ">&-":
+        assert found.stderr.startswith("rvcnn: the standard output is closed")
+
+
 @pytest.mark.parametrize("name", [b"new\nline.png", b"not-utf8-\xff.png", "snow 雪.png".encode()])
 def test_odd_names_come_out_as_their_bytes(name, tmp_path):
     folder = tmp_path / "photos"

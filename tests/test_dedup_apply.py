@@ -416,6 +416,7 @@ def test_nothing_is_deleted_without_having_been_asked_for_twice(equal):
     assert "7 unchanged" in run("embed", "photos").stderr
     for again in (deletion, (*deletion, "--apply", "--yes")):
         summary, left, last = run(*again).stderr.splitlines()
+        assert summary.startswith("1 group, 1 duplicate of ")
         assert left.endswith(": it is the same file as the one that is kept, by another name")
         assert last == "there is nothing to do"
 

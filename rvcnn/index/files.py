@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rvcnn.errors import IndexDamagedError, IndexLockedError, RvcnnError
+from rvcnn.paths import quoted
 
 _SIGNS_OF_DAMAGE = ("no such", "malformed", "not a database", "user-defined function")
 
@@ -73,7 +74,7 @@ def told(home: Home) -> Iterator[None]:
 def damaged(home: Home, what: str) -> IndexDamagedError:
     return IndexDamagedError(
         f"the index of {home.root} is damaged ({what}): "
-        f"`rvcnn verify --repair {home.root}` mends it"
+        f"`rvcnn verify --repair {quoted(home.root)}` mends it"
     )
 
 

@@ -135,7 +135,7 @@ def parse(text: str, home: Home) -> Manifest:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IndexDamagedError(
             f"the manifest of the index of {home.root} cannot be read ({error}): "
-            f"`rvcnn verify --repair {home.root}` mends it"
+            f"`rvcnn verify --repair {quoted(home.root)}` mends it"
         ) from None
 
 
