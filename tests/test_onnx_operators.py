@@ -225,6 +225,18 @@ def test_grid_sample_of_volumes(torch, mode, padding_mode):
     assert_same("GridSample", [x, grid], attributes, [wanted.numpy()], opset=20)
 
 
+@pytest.mark.parametrize("way", ["half_pixel", "pytorch_half_pixel", "asymmetric"])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("scale", [0.7, 1.1, 2.3, 1 / 3, 1.7, 0.1])
+def test_scales_that_float32_rounds(onnxruntime, way, mode, scale):
+    """Sizes that are whole, and places halfway between pixels, by ONNX Runtime's rounding."""
+    scales = np.array([1, 1, scale, scale], np.float32)
+    for height, width in ((20, 10), (15, 30), (18, 23)):
+        inputs = [normal(0, 1, 2, height, width), None, scales]
+        attributes = dict(mode=mode, coordinate_transformation_mode=way)
+        against_onnx_runtime(onnxruntime, "Resize", inputs, attributes)
+
+
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 

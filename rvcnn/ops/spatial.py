@@ -82,8 +82,8 @@ class Bilinear(Op):
     way: Way
 
     def infer(self, x):
-        # A scale may be a quotient of sizes, rounded.
-        size = [int(n * s + 1e-6) for n, s in zip(x[:2], self.scale, strict=True)]
+        # A scale may be a quotient of sizes, or a decimal number, rounded to float32.
+        size = [int(n * s * (1 + 2e-7)) for n, s in zip(x[:2], self.scale, strict=True)]
         if min(size) < 1:
             raise ShapeError(f"nothing is left of {x} at {self.scale} times its size")
         return (*size, x[2])
@@ -91,7 +91,9 @@ class Bilinear(Op):
     def places(self, x, out):
         """Rows and columns of a map of ``x`` where those of one of ``out`` lie."""
         sides = zip(x[:2], out[:2], self.scale, strict=True)
-        return [WAYS[self.way](np.arange(m, dtype=np.float64), n, m, s) for n, m, s in sides]
+        return [
+            WAYS[self.way](np.arange(m, dtype=np.float32), n, m, np.float32(s)) for n, m, s in sides
+        ]
 
     def reference(self, params, x):
         return reference.bilinear(x, *self.places(x.shape, self.infer(x.shape)))

@@ -16,7 +16,7 @@ class Side:
 
     n: int
     m: int
-    scale: float
+    scale: np.float32
     start: float = 0.0
     end: float = 1.0
 
@@ -73,6 +73,7 @@ def _taps(at, side, mode, a, antialias, exclude_outside):
     squeeze = min(side.scale, 1.0) if antialias else 1.0
     reach = int(np.ceil(reach / squeeze))
     check_size((2 * reach, side.m), np.float64)
+    at = at.astype(np.float64)
     places = np.floor(at) + np.arange(1 - reach, reach + 1)[:, None]
     weights = curve((places - at) * squeeze, a)
     if exclude_outside:
@@ -110,13 +111,14 @@ def _sides(x, axes, roi, scales, sizes, policy):
         factors = [float(f) for f in scales]
         if not all(0 < f < 1 << 31 for f in factors):
             raise ShapeError(f"scales {factors}: they are larger than 0")
-        wanted = [int(f * x.shape[axis]) for f, axis in zip(factors, axes, strict=True)]
+        sizes = np.float32([x.shape[axis] for axis in axes])
+        wanted = ints(np.float32(factors) * sizes)
     count = len(axes)
     region = [0.0] * count + [1.0] * count if roi is None or not roi.size else list(map(float, roi))
     if len(region) != 2 * count or min(wanted, default=0) < 0:
         raise ShapeError(f"a region of {len(region)} numbers, sizes {wanted} for {count} axes")
     return [
-        Side(x.shape[axis], m, f, region[i], region[i + count])
+        Side(x.shape[axis], m, np.float32(f), region[i], region[i + count])
         for i, (axis, m, f) in enumerate(zip(axes, wanted, factors, strict=True))
     ]
 
@@ -153,7 +155,8 @@ def resize(
         return np.zeros(result, x.dtype)
     out, beyond = x, []
     for axis, side in sorted(zip(axes, sides, strict=True), key=lambda s: s[1].m / s[1].n):
-        at = place(np.arange(side.m, dtype=np.float64), side)
+        # In float32, as ONNX Runtime and PyTorch: it decides which of two pixels is nearer.
+        at = place(np.arange(side.m, dtype=np.float32), side)
         if coordinate_transformation_mode == "tf_crop_and_resize":
             beyond.append((axis, (at < 0) | (at > side.n - 1)))
         if np.array_equal(at, np.arange(side.n)):
