@@ -10,11 +10,15 @@ from types import FunctionType
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import cfunc, types
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.extending import intrinsic
 
 from . import _control, _curves, _flags, _int, _narrow, _pairs, _simd, _target, _unroll, _winograd
 
 _DESCRIPTOR = types.void(types.CPointer(types.int64))
+
+IDLE = ("InlineClosureLikes", "NopythonRewrites", "IRLegalization")
+"""Numba's passes for closures, expressions of arrays and counted references, by their classes."""
 
 
 def _pointer_to(element):
@@ -66,6 +70,16 @@ _VOCABULARY = {
 }
 
 
+class _Compiler(CompilerBase):
+    """Numba's own, without passes that find nothing to do in a template."""
+
+    def define_pipelines(self):
+        pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.passes = [step for step in pipeline.passes if step[0].__name__ not in IDLE]
+        pipeline.finalize()
+        return [pipeline]
+
+
 def llvm_ir(kernel):
     """Optimised LLVM IR of a kernel, a function of the kernel's name that takes a descriptor."""
 
@@ -82,7 +96,7 @@ def llvm_ir(kernel):
     code = _unroll.expand(template, kernel.name, kernel.constants, unpack_descriptor)
     function = FunctionType(code, {**_VOCABULARY, **template.__globals__})
     flags = _flags.EXACT if kernel.family.exact else _flags.FLAGS
-    callback = cfunc(_DESCRIPTOR, **flags)(function)
+    callback = cfunc(_DESCRIPTOR, pipeline_class=_Compiler, **flags)(function)
     return callback.inspect_llvm().replace(callback.native_name, kernel.name)
 
 

@@ -8,7 +8,6 @@ registers, whereas a tuple or an array of vectors stays in memory.
 """
 
 import ast
-import copy
 import inspect
 import textwrap
 import types
@@ -20,7 +19,11 @@ class _Unroller(ast.NodeTransformer):
 
     def _value(self, node):
         """Evaluate a constant expression; NameError if it is none."""
-        expression = ast.Expression(self.visit(copy.deepcopy(node)))
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name) and node.id in self.constants:
+            return self.constants[node.id]
+        expression = ast.Expression(self.visit(_copied(node)))
         code = compile(ast.fix_missing_locations(expression), "<constant>", "eval")
         return eval(code, {"__builtins__": {"min": min, "max": max}})
 
@@ -30,13 +33,14 @@ class _Unroller(ast.NodeTransformer):
         return node
 
     def visit_For(self, node):
-        if getattr(getattr(node.iter, "func", None), "id", None) != "unroll":
+        if not _is_unrolled(node):
             return self.generic_visit(node)
         body = []
         for value in range(*(self._value(a) for a in node.iter.args)):
             self.constants[node.target.id] = value
             for statement in node.body:
-                new = self.visit(copy.deepcopy(statement))
+                # A loop in this one copies its own statements.
+                new = self.visit(statement if _is_unrolled(statement) else _copied(statement))
                 body += new if isinstance(new, list) else [new]
         self.constants.pop(node.target.id, None)
         return body
@@ -65,6 +69,23 @@ class _Unroller(ast.NodeTransformer):
         index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         name = "_".join([node.value.id, *(str(self._value(i)) for i in index)])
         return ast.copy_location(ast.Name(name, node.ctx), node)
+
+
+def _copied(node):
+    """A copy of a tree; `copy.deepcopy` asks every node how it is pickled."""
+    if isinstance(node, list):
+        return [_copied(element) for element in node]
+    if not isinstance(node, ast.AST) or not vars(node):
+        return node
+    new = type(node).__new__(type(node))
+    for name, value in vars(node).items():
+        vars(new)[name] = _copied(value) if isinstance(value, (ast.AST, list)) else value
+    return new
+
+
+def _is_unrolled(statement):
+    function = getattr(getattr(statement, "iter", None), "func", None)
+    return getattr(function, "id", None) == "unroll"
 
 
 def expand(template, name, constants, rewrite_signature):
