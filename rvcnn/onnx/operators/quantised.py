@@ -21,10 +21,11 @@ def _spread(v, x, axis, block_size):
     return np.take(v, np.arange(x.shape[axis]) // block, axis)
 
 
-def _stored(values, dtype, saturate=True):
+def _stored(values, dtype):
     """Rounded values as integers of a type, the outermost ones for those beyond it."""
     low, high = limits(dtype)
-    return np.clip(values, float(low), float(high)).astype(np.int64).astype(dtype)
+    whole = np.int32 if dtype.itemsize <= 2 else np.int64  # what NaN becomes has zeros below
+    return np.clip(values, float(low), float(high)).astype(whole).astype(dtype)
 
 
 def quantize_linear(
@@ -36,7 +37,7 @@ def quantize_linear(
     else:
         dtype = dtype_of(output_dtype or 2)
     kind = np.float64 if x.dtype == np.float64 else np.float32
-    steps = x.astype(kind) / _spread(scale.astype(kind), x, axis, block_size)
+    steps = x.astype(kind, copy=False) / _spread(scale.astype(kind), x, axis, block_size)
     if is_small_float(dtype):
         return convert(steps, dtype, bool(saturate))
     zero = 0 if zero_point is None else _spread(zero_point.astype(kind), x, axis, block_size)
@@ -46,12 +47,13 @@ def quantize_linear(
 def dequantize_linear(x, scale, zero_point=None, *, axis=1, block_size=0, output_dtype=0):
     """``(x - zero_point) * scale``."""
     dtype = dtype_of(output_dtype) if output_dtype else scale.dtype
-    whole = np.float32 if is_small_float(x.dtype) else np.int64
+    whole = np.float32 if x.dtype.itemsize <= 2 else np.int64  # exact for both
     steps = x.astype(whole)
     if zero_point is not None:
         steps = steps - _spread(zero_point.astype(whole), x, axis, block_size)
     kind = np.float64 if scale.dtype == np.float64 else np.float32
-    return (steps.astype(kind) * _spread(scale.astype(kind), x, axis, block_size)).astype(dtype)
+    real = steps.astype(kind, copy=False) * _spread(scale.astype(kind), x, axis, block_size)
+    return real.astype(dtype, copy=False)
 
 
 def dynamic_quantize_linear(x):
