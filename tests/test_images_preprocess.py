@@ -108,10 +108,11 @@ def test_long_strips(size, interpolation):
 
 
 def test_a_long_strip_costs_nothing():
-    image = noise(1, 20000)
-    start = time.perf_counter()
-    Preprocess().pixels(image)
-    assert time.perf_counter() - start < 0.5
+    short, long = noise(1, 300), noise(1, 20000)
+    Preprocess().pixels(short)  # compiles the kernel
+    start = time.process_time()
+    Preprocess().pixels(long)
+    assert time.process_time() - start < 0.5
 
 
 def test_the_longest_strip_shows_its_middle():
