@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-PATH = click.Path(readable=False, path_type=Path)  # what is there, the library finds out
+
+class _Path(click.Path):
+    """A path that is not empty: as `Path("")` it would be the current folder."""
+
+    def convert(self, value, param, ctx):
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(readable=False, path_type=Path)  # what is there, the library finds out
 
 
 def grouped(name: str, **options: Callable) -> Callable:

@@ -57,6 +57,18 @@ def test_an_empty_folder(tmp_path, monkeypatch):
     assert run("verify", "empty").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["embed", "dedup", "export -o v.npz", "info", "verify --repair", "search q.png --in", "tag"],
+)
+def test_an_empty_path_is_not_the_current_folder(photos, monkeypatch, command):
+    """As of a variable that a script forgot to set."""
+    monkeypatch.chdir(photos)
+    before = sorted(Path(".rvcnn").iterdir())
+    assert "the path is empty" in one_line(run(*command.split(), ""), 2)
+    assert sorted(Path(".rvcnn").iterdir()) == before
+
+
 @posix
 def test_a_folder_that_contains_itself(photos):
     (photos / "sub" / "loop").symlink_to("..")

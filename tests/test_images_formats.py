@@ -143,3 +143,10 @@ def test_heic_decodes_where_its_plugin_is_installed():
 
 def test_tga_is_asked_last():
     assert [o.name for o in openers(b"\xff\xd8\xff" + bytes(13))] == ["JPEG", "TGA"]
+
+
+def test_what_a_plugin_cannot_read_is_said_with_the_format():
+    content = bytearray(saved(picture(), "BMP"))
+    content[28] = 2  # bits a pixel
+    with pytest.raises(ImageError, match=r"^cannot read this BMP file: .*pixel depth \(2\)"):
+        decode(bytes(content))

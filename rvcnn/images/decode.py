@@ -106,6 +106,10 @@ def _open(stream: sources.Stream, max_pixels: float) -> Image.Image:
             if opener.has_magic:
                 reason = f"damaged {opener.name} file: {_reason(error)}"
             continue
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise ImageError(f"cannot read this {opener.name} file: {_reason(error)}") from error
         _check_pixels(image.size, max_pixels)
         return image
     if "HEIF" not in formats.ALLOWED_FORMATS and prefix[4:8] == b"ftyp":
