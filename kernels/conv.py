@@ -34,13 +34,17 @@ class Window(NamedTuple):
         )
 
 
-def is_depthwise(weights, window, groups):
-    """Whether the depthwise kernels serve this convolution."""
+DEPTHWISE, DEPTHWISE_U8 = ((3, 3), (5, 5), (7, 7)), ((3, 3), (5, 5))
+"""Windows that depthwise kernels serve: those on floats, those on bytes."""
+
+
+def is_depthwise(weights, window, groups, kernels=DEPTHWISE):
+    """Whether the depthwise kernels of these windows serve a convolution."""
     out_channels, group_channels = weights.shape[:2]
     return (
         groups == out_channels > 1
         and group_channels == 1
-        and window.kernel in ((3, 3), (5, 5))
+        and window.kernel in kernels
         and window.stride in ((1, 1), (2, 2))
         and window.dilation == (1, 1)
     )
@@ -207,7 +211,7 @@ def quantized_convolution(out, x, weights, store, window, groups=1, residual=Non
     """
     (top, _), (left, _) = window.padding
     first = x._replace(offset=x.offset - top * x.row - left * x.pixel)
-    if is_depthwise(weights, window, groups) and not store.real:
+    if is_depthwise(weights, window, groups, DEPTHWISE_U8) and not store.real:
         return dwconv_u8.depthwise(out, first, window.stride[0], weights[:, 0], store)
     offsets, length = _segments(first, window, groups)
     inputs, outputs = first.channels // groups, out.channels // groups

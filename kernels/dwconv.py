@@ -117,7 +117,7 @@ def _blocks(x):
 
 
 def depthwise(out, x, kernel, stride, weights, bias, activation):
-    """Calls for a depthwise convolution of kernel 3x3 or 5x5 and equal strides 1 or 2.
+    """Calls for a depthwise convolution of kernel 3x3, 5x5 or 7x7 and equal strides 1 or 2.
 
     Parameters
     ----------

@@ -97,9 +97,11 @@ DEPTHWISE = [
         for s in (1, 2)
         for w, c in ((1, 28), (2, 3), (6, 25), (7, 12), (8, 12), (14, 12), (15, 12))
     ),
+    *(depthwise((8, w), 25, (7, 7), stride=s, padding=3) for s in (1, 2) for w in (5, 7, 14, 17)),
+    *(depthwise((8, 9), c, (7, 7), padding=((6, 0), (1, 5))) for c in (3, 8, 40)),
     *(depthwise((9, 10), 20, (3, 3), padding=1, activation=a) for a in ACTIVATIONS),
     depthwise((10, 11), 9, (3, 5), padding=(1, 2)),
-    depthwise((10, 11), 9, (7, 7), padding=3),
+    depthwise((10, 11), 9, (9, 9), padding=4),
     depthwise((10, 11), 9, (3, 3), stride=3),
     depthwise((10, 11), 9, (3, 3), stride=(2, 1)),
     depthwise((10, 11), 1, (3, 3)),
