@@ -378,3 +378,22 @@ def test_resize_and_upsample_of_old_operator_sets(onnxruntime):
         got = OPERATORS["Upsample"].run(dict(mode=mode, scales=tuple(scales)), 7, x)
         want = OPERATORS["Upsample"].run(dict(mode=mode), 9, x, scales)
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("op", ["Erf", "Gelu", "Softplus", "Mish"])
+def test_curves_of_large_arrays(torch, op):
+    """In pieces or at once, in any layout, at every size of value; NaN and infinities stay."""
+    functions = torch.nn.functional
+    curves = {"Erf": torch.erf, "Gelu": functions.gelu}
+    curves |= {"Softplus": functions.softplus, "Mish": functions.mish}
+    x = np.geomspace(1e-20, 200, 60_007).astype(np.float32)
+    x = np.stack([x, -x, np.roll(x, 7)], 1).T[::2]
+    x[0, ::9973] = np.nan, np.inf, -np.inf, 0, -0.0, 89, -104
+    want = curves[op](torch.from_numpy(x.astype(np.float64))).numpy()
+    (got,) = OPERATORS[op].run({}, 20, x)
+    assert got.dtype == np.float32 and got.shape == x.shape
+    assert np.array_equal(np.isnan(got), np.isnan(want))
+    ends = np.isfinite(want)
+    np.testing.assert_array_equal(got[~ends], want[~ends])
+    near = 8 * np.finfo(np.float32).eps * np.maximum(1, np.abs(want))
+    assert (np.abs(got[ends] - want[ends]) <= near[ends]).all()

@@ -6,7 +6,7 @@ from rvcnn.errors import WeightsError
 from rvcnn.kernels import functional
 
 from .arithmetic import erf
-from .base import axis_of, operators
+from .base import axis_of, by_blocks, operators
 
 LARGE = 1 << 14
 """Values from which on a kernel's call costs less than NumPy's passes over them."""
@@ -78,7 +78,7 @@ def selu(x, *, alpha=1.6732632423543772, gamma=1.0507009873554805):
 
 def softplus(x):
     """``log(1 + exp(x))`` without overflow."""
-    return np.logaddexp(x, np.asarray(0, x.dtype))
+    return np.maximum(x, np.asarray(0, x.dtype)) + np.log1p(np.exp(-np.abs(x)))
 
 
 def softsign(x):
@@ -91,6 +91,7 @@ def mish(x):
     return x * np.tanh(softplus(x))
 
 
+@by_blocks
 def gelu(x, *, approximate="none"):
     """``x * P(X <= x)`` of a normal distribution, or its approximation by a ``tanh``."""
     if approximate == "tanh":

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from .base import axis_of, check_size, operators
+from .base import axis_of, by_blocks, check_size, operators
 
 
 def broadcast(function):
@@ -94,15 +94,17 @@ def _erf_lines():
     return np.array(values[:-1], np.float32), np.diff(values).astype(np.float32)
 
 
+@by_blocks
 def erf(x):
     """Gauss's error function: math.erf in float64, short lines along it for float32."""
     if x.dtype != np.float32:
         return np.frompyfunc(math.erf, 1, 1)(x).astype(x.dtype, copy=False)
     start, rise = _erf_lines()
-    at = np.fmin(np.abs(x) * np.float32(_ERF_STEPS), np.float32(_ERF_END * _ERF_STEPS))
-    line = at.astype(np.int32)
-    value = start[line] + (at - line.astype(np.float32)) * rise[line]
-    return np.where(np.isnan(x), x, np.copysign(value, x))
+    at = np.minimum(np.abs(x) * np.float32(_ERF_STEPS), np.float32(_ERF_END * _ERF_STEPS))
+    first = np.floor(at)
+    line = first.astype(np.intp)  # of NaN, any: it is NaN again in what is left of it
+    along = (at - first) * rise.take(line, mode="clip")
+    return np.copysign(start.take(line, mode="clip") + along, x)
 
 
 def accumulate(function, first):

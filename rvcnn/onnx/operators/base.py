@@ -160,6 +160,27 @@ def operators(
     return {name: Operator(name, f, widen, packing.get(name)) for name, f in functions.items()}
 
 
+BLOCK = 1 << 14
+"""Values of an array that are worked on at a time where several passes go over them."""
+
+
+def by_blocks(function: Callable) -> Callable:
+    """Function of each value of an array, whose intermediate arrays stay in a core's cache."""
+
+    @functools.wraps(function)
+    def blocked(x, **attributes):
+        if x.size <= BLOCK:
+            return function(x, **attributes)
+        flat = x.reshape(-1)
+        out = np.empty_like(flat)
+        for start in range(0, len(flat), BLOCK):
+            part = slice(start, start + BLOCK)
+            out[part] = function(flat[part], **attributes)
+        return out.reshape(x.shape)
+
+    return blocked
+
+
 def axis_of(axis: int, rank: int) -> int:
     """Axis counted from the front."""
     if not -rank <= axis < rank:
