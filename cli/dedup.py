@@ -41,7 +41,7 @@ SKIPPED = 3
 @click.option(
     "--fpr",
     "rate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.Number(0, 1, min_open=True, max_open=True),
     metavar="P",
     help="Find the least cosine that a share P of pairs of different pictures reaches, from edits "
     "of DIRs' own, and say what it finds of each kind of edit.",

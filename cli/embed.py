@@ -27,7 +27,7 @@ OF_AN_INDEX = ("rebuild", "prune", "vectors")
 @options.update
 @click.option(
     "--min-recall",
-    type=click.FloatRange(0, 1),
+    type=options.Number(0, 1),
     default=0.9,
     show_default=True,
     metavar="X",

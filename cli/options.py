@@ -16,6 +16,16 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Number(click.FloatRange):
+    """A number in a range, which "nan" is in none of: click takes it for one in all."""
+
+    def convert(self, value, param, ctx):
+        found = super().convert(value, param, ctx)
+        if found != found:
+            self.fail(f"{value} is not in the range {self._describe_range()}", param, ctx)
+        return found
+
+
 PATH = _Path(readable=False, path_type=Path)  # what is there, the library finds out
 
 
@@ -41,7 +51,7 @@ strict = click.option("--strict", is_flag=True, help="Exit 3 if anything was ski
 timings = click.option("--timings", is_flag=True, help="Say on stderr where the time went.")
 wait = click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=10.0,
     metavar="SECONDS",
     show_default=True,
@@ -49,7 +59,7 @@ wait = click.option(
 )
 min_similarity = click.option(
     "--min-similarity",
-    type=click.FloatRange(-1, 1),
+    type=Number(-1, 1),
     metavar="X",
     help="The least cosine that counts, -1 to 1.",
 )
@@ -103,7 +113,7 @@ engine = grouped(
     workers=workers("busy in all"),
     max_image_megapixels=click.option(
         "--max-image-megapixels",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         default=200.0,
         metavar="N",
         show_default=True,

@@ -41,7 +41,7 @@ CALIBRATIONS = ("mse", "percentile", "minmax", "pi")
 )
 @click.option(
     "--min-recall",
-    type=click.FloatRange(0, 1),
+    type=options.Number(0, 1),
     metavar="X",
     help="Write nothing, and exit 1, if recall@10 is less.",
 )

@@ -113,7 +113,7 @@ class Embedder:
     def _check(self):
         if self.workers < 0 or self.cache < 0:
             raise UsageError(f"workers ({self.workers}) and cache ({self.cache}) start at 0")
-        if not self.max_megapixels > 0:
+        if not 0 < self.max_megapixels < float("inf"):
             raise UsageError(f"max_megapixels must be above 0, not {self.max_megapixels}")
 
     @property

@@ -12,6 +12,7 @@ from rvcnn.dedup.folders import default_threshold
 from rvcnn.errors import ImageError
 from rvcnn.folder.read import Unreadable, content_of
 from rvcnn.images.sources import max_bytes
+from rvcnn.index.items import time_of
 from rvcnn.index.lookups import with_content
 from rvcnn.place import Place
 from rvcnn.search import Hit, file_identity, nearest
@@ -100,7 +101,7 @@ def _holds(hit: Hit) -> bool:
     """Whether a file still has the content that it was indexed with."""
     try:
         status = os.stat(hit.path)
-        if (status.st_size, status.st_mtime_ns) == (hit.item.size, hit.item.mtime_ns):
+        if (status.st_size, time_of(status)) == (hit.item.size, hit.item.mtime_ns):
             return True
         if status.st_size != hit.item.size:
             return False

@@ -69,6 +69,40 @@ def test_an_empty_path_is_not_the_current_folder(photos, monkeypatch, command):
     assert sorted(Path(".rvcnn").iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "compare photos/a.png photos/other2.png --min-similarity nan",
+        "search photos/a.png --in photos --min-similarity nan",
+        "dedup photos --fpr nan",
+        "embed photos --wait nan",
+        "embed photos --max-image-megapixels nan",
+        "embed photos --max-image-megapixels inf",
+    ],
+)
+def test_what_is_no_number_is_in_no_range(photos, command):
+    line = one_line(run(*command.split()), 2)
+    assert "nan is not in the range" in line or "must be above 0, not inf" in line
+
+
+def test_a_file_from_a_far_future_or_past(photos):
+    """File systems hold times that 64 bits of nanoseconds do not."""
+    picture(9).save(photos / "new.png")
+    shutil.copy(photos / "new.png", photos / "same.png")
+    for name, seconds in (("new.png", 15_000_000_000), ("a.png", 12_000_000_000)):
+        os.utime(photos / name, (seconds, seconds))
+        if os.stat(photos / name).st_mtime_ns < 2**63:
+            pytest.skip("this file system holds no such time")
+    assert run("embed", "photos").stderr.endswith(", 5 unchanged\n")
+    assert run("embed", "photos").stderr == "photos: 8 unchanged\n"
+    assert run("search", "photos/new.png", "--in", "photos", "--seen").exit_code == 0
+    late = run_ok("search", "photos/a.png", "--in", "photos", "--newer", "2200-01-01", "-f")
+    assert sorted(late.splitlines()) == ["photos/a.png", "photos/new.png"]
+    delete = run_ok("dedup", "photos", "--delete", "hardlink", "--apply", "--yes")
+    assert delete.count("hardlink\t") == 1
+    assert run("embed", "photos").stderr == "photos: 8 unchanged\n"
+
+
 @posix
 def test_a_folder_that_contains_itself(photos):
     (photos / "sub" / "loop").symlink_to("..")

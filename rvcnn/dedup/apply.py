@@ -13,6 +13,7 @@ from rvcnn.dedup.pictures import Picture
 from rvcnn.dedup.plan import HARDLINK, TRASH, Action, Plan, Refusal
 from rvcnn.dedup.trash import system_trash
 from rvcnn.index import Writer
+from rvcnn.index.items import time_of
 
 _COMMIT_SECONDS = 2.0
 
@@ -126,7 +127,7 @@ def _tell_index(writer: Writer, action: Action) -> None:
         writer.remove([item.id])
     elif writer.contents([item.id]):
         now = os.stat(action.picture.path)
-        writer.rename(item.id, replace(item, size=now.st_size, mtime_ns=now.st_mtime_ns))
+        writer.rename(item.id, replace(item, size=now.st_size, mtime_ns=time_of(now)))
 
 
 def _reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rvcnn.dedup.pictures import Picture
 from rvcnn.dedup.plan import HARDLINK, Action
+from rvcnn.index.items import time_of
 
 _CHUNK = 1 << 20
 _FLAGS = ("O_BINARY", "O_NONBLOCK", "O_NOCTTY")  # a pipe must not be waited for
@@ -69,7 +70,7 @@ def _unchanged(picture: Picture) -> os.stat_result:
     item, status = picture.item, _status(picture.path)
     if not stat.S_ISREG(status.st_mode):
         raise Changed(f"{picture.path} is no regular file")
-    same = (status.st_size, status.st_mtime_ns) == (item.size, item.mtime_ns)
+    same = (status.st_size, time_of(status)) == (item.size, item.mtime_ns)
     if not same or _sha256(picture) != item.sha256:
         raise Changed(f"{picture.path} changed since it was indexed (`rvcnn embed` reads it anew)")
     return status

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from rvcnn.index.items import time_of
+
 LARGE = 64 << 20  # bytes; of files larger than this one is in memory at a time
 _ONE_LARGE = threading.Lock()
 _FLAGS = ("O_BINARY", "O_NONBLOCK", "O_NOCTTY")  # a pipe must not be waited for
@@ -78,4 +80,4 @@ def _read(file, before: os.stat_result) -> Content:
     if left or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise Unreadable("it changed while it was read")
     data = parts[0] if len(parts) == 1 else b"".join(parts)
-    return Content(data, hashlib.sha256(data).digest(), before.st_size, before.st_mtime_ns)
+    return Content(data, hashlib.sha256(data).digest(), before.st_size, time_of(before))

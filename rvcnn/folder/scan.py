@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rvcnn.images import SUFFIXES
+from rvcnn.index.items import time_of
 
 ALWAYS_EXCLUDED = frozenset({".git", "node_modules", "@eaDir", ".rvcnn"})
 _APPLE_DOUBLE = "._"  # what macOS keeps beside a file on other systems' disks, named like it
@@ -136,7 +137,7 @@ class _Scanner:
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
             status = entry.stat()
             if stat.S_ISREG(status.st_mode):
-                self.result.files.append(Found(path, status.st_size, status.st_mtime_ns))
+                self.result.files.append(Found(path, status.st_size, time_of(status)))
         elif entry.is_symlink() and not os.path.exists(entry.path):
             # So looks a link to a folder on a disk that is not mounted.
             self.result.unlisted.append(path + "/")

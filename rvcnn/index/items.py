@@ -47,6 +47,9 @@ COLUMNS = tuple(_KINDS)
 FACTS = COLUMNS[: COLUMNS.index("row")]
 
 
+_LATEST = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """What the index knows of one id.
@@ -88,6 +91,11 @@ class Item:
     tried: str | None = None
     metadata: Mapping[str, Any] | None = None
     row: int | None = None
+
+
+def time_of(status: os.stat_result) -> int:
+    """Return a file's `mtime_ns`: no further from 1970 than 292 years, which 64 bits hold."""
+    return max(-_LATEST - 1, min(status.st_mtime_ns, _LATEST))
 
 
 def from_record(record: tuple, rows: int) -> Item:
