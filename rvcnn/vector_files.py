@@ -38,19 +38,20 @@ def read_vector(file: Path | BinaryIO, row: int = 0) -> np.ndarray:
     if row < 0:
         raise UsageError(f"rows are counted from 0, so there is no row {row}")
     if not isinstance(file, Path):
-        return _read(io.BufferedReader(io.BytesIO(_limited(file))), "the input", row)
+        return _read(_held(file), "the input", row)
     try:
         with open(file, "rb") as stream:
-            return _read(stream, str(file), row)
+            return _read(stream if stream.seekable() else _held(stream), str(file), row)
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"no such file of vectors: {file}") from None
 
 
-def _limited(stream: BinaryIO) -> bytes:
+def _held(stream: BinaryIO) -> io.BufferedReader:
+    """Return what a pipe gives as a stream that can go back."""
     data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise UsageError(f"more than {_MOST_BYTES >> 20} MiB of vectors: give them as a file")
-    return data
+    return io.BufferedReader(io.BytesIO(data))
 
 
 def _read(stream: io.BufferedReader, name: str, row: int) -> np.ndarray:

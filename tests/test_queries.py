@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -96,6 +98,17 @@ def test_a_row_of_an_array(dtype, tmp_path):
             assert found.dtype == np.float32
             np.testing.assert_array_equal(found, rows[row].astype(np.float32))
     np.testing.assert_array_equal(read_vector(io.BytesIO(npy(ROWS[1]))), ROWS[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipe has a name there")
+def test_a_row_from_a_pipe_with_a_name(tmp_path):
+    """As a shell's `<(...)` is one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(npy(ROWS),))
+    writer.start()
+    np.testing.assert_array_equal(read_vector(pipe, 1), ROWS[1])
+    writer.join()
 
 
 @pytest.mark.parametrize("form", [list, lambda row: {"path": "a", "embedding": row}])
