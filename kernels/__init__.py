@@ -5,6 +5,7 @@ The functions here work on arrays. ``rvcnn.kernels.reference`` has each in plain
 """
 
 from . import neighbours, pruning
+from ._ahead import fetch_ahead
 from ._divide import cut, divide, rows_axis
 from ._jit import FAMILIES
 from ._program import BARRIER, At, Call, Map, Program, run
@@ -75,6 +76,7 @@ __all__ = [
     "dot",
     "dot_products",
     "dot_products_s8",
+    "fetch_ahead",
     "global_avg_pool",
     "gru",
     "interleave",

@@ -21,6 +21,7 @@ from ._program import At, Call
 from .activation import FLOOR, GATE, NONE, SILU, expansion
 
 if TYPE_CHECKING:
+    from ._control import prefetch
     from ._curves import clip_curve, sigmoid
     from ._pairs import store_pairs
     from ._simd import at_least, broadcast, fma, load, room, store
@@ -66,6 +67,8 @@ def f32_igemm(
     sum_first: int,
     mode: int,
     curve: F32,
+    ahead: F32,
+    ahead_step: int,
 ):
     """``out = activation(x (*) weights + bias) + residual`` over a run of output pixels.
 
@@ -76,11 +79,15 @@ def f32_igemm(
     Segment s of a pixel starts ``offsets[s]`` after it and has ``length`` values. ``weights`` is
     packed (panels, segments * length, NR), ``bias`` (panels * NR). ``residual`` may be null.
 
+    Each step of a sum asks for the cache line of ``ahead``, and the next step for one that lies
+    ``ahead_step`` / 65536 values later.
+
     With TURNS nothing is added: a pixel of ``out`` is the values of ``residual`` and the results by
     turns.
     """
     if CURVE:
         tile = room(MR * NR)
+    ahead_at = 0
     for j in range(panels):
         w_panel = j * segments * length * NR
         n = j * NR
@@ -115,6 +122,8 @@ def f32_igemm(
                     for v in unroll(NR // LANES):
                         reg_b[v] = load(weights, w_at + v * LANES, LANES)
                     w_at += NR
+                    prefetch(ahead, ahead_at >> 16)
+                    ahead_at += ahead_step
                     for r in unroll(MR):
                         a = broadcast(x, reg_x[r] + p, LANES)
                         for v in unroll(NR // LANES):
@@ -211,15 +220,13 @@ def column_tiles(channels, mr):
 
 
 def pack(weights, mr):
-    """Weights (N, K) for tiles of ``mr`` rows: for each column piece (panels, K, NR)."""
+    """Weights (N, K) for tiles of ``mr`` rows: (panels, K, NR) of each column piece, end to end."""
     n, k = weights.shape
-    return [
-        aligned(
-            weights[start : start + count].reshape(count // nr, nr, k).transpose(0, 2, 1),
-            np.float32,
-        )
+    pieces = [
+        weights[start : start + count].reshape(count // nr, nr, k).transpose(0, 2, 1)
         for start, count, nr, _ in column_tiles(n, mr)
     ]
+    return aligned(np.concatenate([piece.reshape(-1) for piece in pieces]), np.float32)
 
 
 def products(
@@ -245,7 +252,7 @@ def products(
         Bordered input, placed at the first tap of the first window.
     stride : tuple of int
         Rows and columns between windows.
-    packed : list of ndarray
+    packed : ndarray
         :func:`pack` of (N, segments * length), for the tile rows that suit ``out``.
     bias : ndarray
         (N,) float32.
@@ -272,9 +279,10 @@ def products(
     calls, curve = [], expansion(activation)
     for first, rows in overlapping(pixels, mr):
         y, column = divmod(first, out.width)
-        for (start, count, nr, lanes), weights in zip(
-            column_tiles(out.channels // each, mr), packed, strict=True
-        ):
+        at = 0
+        for start, count, nr, lanes in column_tiles(out.channels // each, mr):
+            weights = At(packed, at)
+            at += count * len(offsets) * length
             args = (
                 out.at(y, column, each * start),
                 At(x.buffer, x.offset + y * x_row + column * x_step),
@@ -295,6 +303,8 @@ def products(
                 *residual_steps,
                 int(sum_first),
                 *activation,
+                weights,
+                0,
             )
             kernel = f32_igemm(MR=mr, NR=nr, CURVE=curve, TURNS=turns, LANES=lanes)
             calls.append(Call(kernel, args))

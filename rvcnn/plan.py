@@ -11,7 +11,17 @@ import numpy as np
 from .arena import ALIGNMENT, Lifetime, arrange
 from .bands import banded, pays
 from .graph import INPUT, Graph, Node
-from .kernels import BARRIER, At, Call, Map, Program, divide, elementwise, elementwise_u8
+from .kernels import (
+    BARRIER,
+    At,
+    Call,
+    Map,
+    Program,
+    divide,
+    elementwise,
+    elementwise_u8,
+    fetch_ahead,
+)
 from .ops.base import NO_BORDER, Shape
 from .team import team_of
 
@@ -188,10 +198,11 @@ class Plan:
     def calls(self, threads=1):
         """The program for so many threads, its buffers still symbols.
 
-        One thread goes through large maps by bands of rows; several divide the larger calls.
+        One thread goes through large maps by bands of rows, and asks for weights ahead of their
+        use; several divide the larger calls.
         """
         if threads == 1:
-            return banded(self.steps, self.shapes)
+            return fetch_ahead(banded(self.steps, self.shapes))
         calls = []
         for step in self.steps:
             for stage in _stages(step.calls):
