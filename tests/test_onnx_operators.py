@@ -3,6 +3,8 @@
 Inputs are random; bounds are shares of the largest value that is wanted.
 """
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -291,6 +293,19 @@ def test_recurrent_activations(onnxruntime, op):
     if op == "GRU":
         attributes["activation_beta"] = [0.4]
     against_onnx_runtime(onnxruntime, op, inputs, attributes, 3 if op == "LSTM" else 2)
+
+
+@pytest.mark.parametrize("rows, hidden", [(1 << 20, 1), (7, 2), (4, 0)])
+def test_recurrent_weights_of_no_gates_are_not_packed(rows, hidden):
+    """Padding one unit of very many gates would take 16 times a file's size."""
+    shapes = {"w": (1, rows, 1), "r": (1, rows, hidden), "b": (1, 2 * rows)}
+    constants = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    tracemalloc.start()
+    assert OPERATORS["LSTM"].packed(["x", *constants], constants) is None
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    with pytest.raises(ShapeError, match="LSTM"):
+        OPERATORS["LSTM"].run({}, 14, np.ones((2, 1, 1), np.float32), *constants.values())
 
 
 @pytest.mark.parametrize("op, attributes", [("GRU", {"linear_before_reset": 1}), ("LSTM", {})])

@@ -107,7 +107,7 @@ class _Lowering:
         return Region(source, shape)
 
     def _term(self, region, name):
-        return region.known(name) if name not in self.terms else region.made(name, self.terms[name])
+        return region.known() if name not in self.terms else region.made(name, self.terms[name])
 
     def steps(self):
         """The program."""

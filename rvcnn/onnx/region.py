@@ -117,7 +117,7 @@ class Region:
         self.shapes[name] = shape
         return Term(self, name)
 
-    def known(self, source) -> Term:
+    def known(self) -> Term:
         """The region's source as a term."""
         return Term(self, INPUT)
 

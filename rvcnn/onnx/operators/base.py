@@ -76,7 +76,7 @@ class Operator:
             return None
         try:
             return self.packing.pack(*(constants[name] if name else None for name in names))
-        except _MISFITS:
+        except (RvcnnError, *_MISFITS):
             return None  # to be refused when it runs
 
     def run(

@@ -3,17 +3,15 @@
 LSTM and GRU as networks mostly have them run on the kernels, all others on NumPy.
 """
 
-import itertools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from rvcnn.errors import ShapeError
-from rvcnn.kernels import At, recurrent, run
 
 from . import activations as curves
 from .base import Packing, check_size, choose, ints, operators
+from .sequences import pack, run_on_kernels
 
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
@@ -106,85 +104,6 @@ def _step_by_step(make_step, x, w, r, b, lengths, initial, reverses):
     return np.stack(outs, 1), [np.stack(state) for state in zip(*ends, strict=True)]
 
 
-class Weights(NamedTuple):
-    """Weights of a layer's D directions as the kernels take them, P padded units a gate.
-
-    Attributes
-    ----------
-    inputs : ndarray
-        (C, D * gates * P).
-    bias : ndarray
-        (D, gates, P): what is added to their product with the input.
-    recurrent : tuple of ndarray
-        Of each direction.
-    late : ndarray
-        (D, P): the recurrent bias of a GRU's hidden gate.
-    """
-
-    inputs: np.ndarray
-    bias: np.ndarray
-    recurrent: tuple[np.ndarray, ...]
-    late: np.ndarray
-
-
-def _pack(w, r, b):
-    """Weights for the kernels of those in a file."""
-    directions, rows, hidden = r.shape
-    gates, units = rows // hidden, recurrent.padded(hidden)
-    inputs = np.zeros((w.shape[2], directions, gates, units), np.float32)
-    inputs[..., :hidden] = np.moveaxis(w, 2, 0).reshape(-1, directions, gates, hidden)
-    late, bias = np.zeros((2, directions, gates, units), np.float32)
-    if b is not None:
-        bias[..., :hidden], late[..., :hidden] = np.moveaxis(
-            b.reshape(directions, 2, gates, hidden), 1, 0
-        )
-    early = slice(None if gates == 4 else 2)
-    bias[:, early] += late[:, early]
-    packed = tuple(recurrent.pack(np.float32(part), gates) for part in r)
-    return Weights(inputs.reshape(w.shape[2], -1), bias, packed, late[:, -1].copy())
-
-
-def _on_kernels(weights, x, lengths, initial, reverses):
-    """As :func:`_step_by_step`, on the kernels: two states are an LSTM's, one is a GRU's."""
-    (times, n, _), (directions, count, units) = x.shape, weights.bias.shape
-    row = count * units
-    hidden = initial[0].shape[-1]
-    check_size((times * n, *weights.bias.shape), x.dtype)
-    gates = x.reshape(times * n, -1) @ weights.inputs
-    gates += weights.bias.reshape(-1)
-    states = np.zeros((len(initial), times, directions, n, units), np.float32)
-    before = np.zeros((len(initial), directions, n, units), np.float32)
-    before[..., :hidden] = initial
-    runs = [(d, *part) for d in range(directions) for part in _equally_long(lengths)]
-    calls = []
-    for d, first, count, length in runs:
-        at, way = (length - 1, -1) if reverses[d] else (0, 1)
-        shares = At(gates, ((at * n + first) * directions + d) * row)
-        made = At(states, ((at * directions + d) * n + first) * units)
-        start = [At(s, (d * n + first) * units) for s in before]
-        steps = way * directions * n * units, way * n * directions * row
-        sequences = recurrent.Sequences(count, length, *steps, directions * row)
-        packed = weights.recurrent[d]
-        if len(initial) == 2:
-            calls += recurrent.lstm(made, shares, packed, *start, states[0].size, sequences)
-        else:
-            calls += recurrent.gru(made, shares, packed, weights.late[d], *start, sequences)
-    run(calls)
-    ends = before
-    for d, first, count, length in runs:
-        mine = slice(first, first + count)
-        ends[:, d, mine] = states[:, 0 if reverses[d] else length - 1, d, mine]
-    return states[0, ..., :hidden], list(ends[..., :hidden])
-
-
-def _equally_long(lengths):
-    """Runs (first, count, length) of sequences of one length, without empty ones."""
-    for length, group in itertools.groupby(enumerate(lengths.tolist()), lambda pair: pair[1]):
-        places = [place for place, _ in group]
-        if length:
-            yield places[0], len(places), length
-
-
 def _layer(make_step, count, x, w, r, b, lengths, initial, direction, layout, packed=None):
     """All directions of a layer of `count` gates: outputs and last states.
 
@@ -209,7 +128,7 @@ def _layer(make_step, count, x, w, r, b, lengths, initial, direction, layout, pa
     if lengths.shape != x.shape[1:2] or not ((lengths >= 0) & (lengths <= len(x))).all():
         raise ShapeError(f"lengths {lengths} do not fit an input of {x.shape}")
     if make_step is None:
-        y, ends = _on_kernels(packed or _pack(w, r, b), x, lengths, initial, reverses)
+        y, ends = run_on_kernels(packed or pack(w, r, b), x, lengths, initial, reverses)
     else:
         y, ends = _step_by_step(make_step, x, w, r, b, lengths, initial, reverses)
     if layout:
@@ -354,7 +273,7 @@ def gru(
     return _layer(make_step, 3, x, w, r, b, lengths, [initial_h], direction, layout, packed)
 
 
-_PACKING = Packing((1, 2, 3), _pack)
+_PACKING = Packing((1, 2, 3), pack)
 
 OPERATORS = operators(
     {"GRU": gru, "LSTM": lstm, "RNN": rnn},
