@@ -42,9 +42,10 @@ def metadata(**helps: str) -> Callable:
 @entry
 @options.json
 def info(file: Path, entry: str | None, as_json: bool) -> None:
-    """Show what FILE holds: safetensors, a PyTorch checkpoint, a NumPy archive, or ONNX.
+    """Show what a file of weights holds, whoever wrote it.
 
-    Nothing in FILE is run, and no PyTorch is needed.
+    FILE is safetensors, a PyTorch checkpoint, a NumPy archive, or ONNX. Nothing in it is run, and
+    no PyTorch is needed.
     """
     from rvcnn.weights.describe import describe
 
@@ -120,10 +121,11 @@ def import_(
 @click.option("--sha256", metavar="HEX", help="What the published file's digest must begin with.")
 @options.quiet
 def pull(name: str | None, sha256: str | None, quiet: bool) -> None:
-    """Fetch published weights into the user's cache and print the file for --weights.
+    """Fetch published weights and print their file, for --weights.
 
-    Without NAME, lists the names there are. A file is fetched once; its digest is compared with
-    the one in its name, or --sha256, and with the one that was found the first time.
+    It lies in the user's cache. Without NAME, lists the names there are. A file is fetched once;
+    its digest is compared with the one in its name, or --sha256, and with the one that was found
+    the first time.
     """
     if name is None:
         from rvcnn.weights.published import PUBLISHED

@@ -48,11 +48,11 @@ def reduce(
     quiet: bool,
     **choices,
 ) -> None:
-    """Shorten a network's vectors to what tells images below each PATH apart.
+    """Shorten a network's vectors to what tells images apart.
 
-    The vectors are projected on their principal axes by a layer of the network itself: use the
-    file with --weights. Prints how many of the ten nearest images stay the ten nearest, on images
-    that were not fitted on where there are enough.
+    The vectors are projected on the principal axes of images below each PATH, by a layer of the
+    network itself: use the file with --weights. Prints how many of the ten nearest images stay the
+    ten nearest, on images that were not fitted on where there are enough.
     """
     quiet_libraries()
     from rvcnn.reduction import reduce as fit
