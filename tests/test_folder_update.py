@@ -349,7 +349,8 @@ def test_how_vectors_are_held_stays_unless_all_is_made_anew(folder):
         folder.update(vectors="float32")
     assert caught.value.exit_code == 4
     assert Index.open(folder.path).dtype == "int8" and len(folder.ids) == 4
-    assert folder.update(rebuild=True) == {"indexed": 3, "reused": 1}
+    # Two workers may read both of the equal files before either has its vector.
+    assert folder.update(rebuild=True, workers=1) == {"indexed": 3, "reused": 1}
     assert Index.open(folder.path).dtype == "int8"
     folder.update(rebuild=True, vectors="float32")
     assert Index.open(folder.path).dtype == "float32"
