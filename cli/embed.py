@@ -59,6 +59,10 @@ def command(
     if engine["precision"] == "auto":
         engine["precision"] = _chosen(paths, no_index, min_recall, engine, filters, quiet)
     folders = None if no_index else paths
+    if changes["rebuild"] and not (engine["weights"] or engine["model"]):
+        lost = place.lost_weights(paths)
+        if lost is not None:
+            note(f"{lost}, which made the index, is gone: rvcnn's own model takes its place")
     embedder = make_embedder(**engine, quiet=quiet, folders=folders, search=False)
     with Progress(quiet) as progress:
         filters["progress"] = progress.event

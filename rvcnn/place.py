@@ -178,19 +178,30 @@ def made_with(folders: Sequence[Path]) -> dict[str, Any]:
 
     No weights where the file is gone, and for the embedded model; nothing where there is no index.
     """
-    folder = next(iter(folders), Path.cwd())
-    root = find_index(folder) if folder.is_dir() else None
-    if root is None:
-        return {}
-    try:
-        description = Index.open(root).description
-    except RvcnnError:
-        return {}
+    description = _description(folders)
     found = {key: description.get(key) for key in ("precision", "embedding")}
     file = description.get(WEIGHTS_FILE)
     if isinstance(file, str) and os.path.isfile(file):
         found["weights"] = Path(file)
     return {key: value for key, value in found.items() if value}
+
+
+def lost_weights(folders: Sequence[Path]) -> str | None:
+    """Return the weights file of the first folder's index if it is gone."""
+    file = _description(folders).get(WEIGHTS_FILE)
+    return file if isinstance(file, str) and not os.path.isfile(file) else None
+
+
+def _description(folders: Sequence[Path]) -> Mapping[str, Any]:
+    """Return what the first folder's index says of what made it; nothing where there is none."""
+    folder = next(iter(folders), Path.cwd())
+    root = find_index(folder) if folder.is_dir() else None
+    if root is None:
+        return {}
+    try:
+        return Index.open(root).description
+    except RvcnnError:
+        return {}
 
 
 def check_paths(paths: Sequence[Path], folders_only: bool) -> None:

@@ -235,6 +235,9 @@ def test_an_index_remembers_its_weights(photos, other_weights):
     own.unlink()
     for command in (["search", "photos/a.png", "--in", "photos"], ["embed", "photos"]):
         assert f"; {own} is gone: " in one_line(run(*command), 4)
+    other, summary = run("embed", "photos", "--rebuild").stderr.splitlines()
+    assert other == f"{own}, which made the index, is gone: rvcnn's own model takes its place"
+    assert summary == "photos: 6 embedded"
 
 
 @posix
