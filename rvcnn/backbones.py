@@ -2,6 +2,7 @@
 
 import enum
 
+from .errors import UsageError
 from .model import create_model
 
 
@@ -21,13 +22,24 @@ def create_backbone(backbone_type: BackboneType, weights_path=None):
     Parameters
     ----------
     backbone_type : BackboneType
+        Or its value, as "mobilenetv3_small".
     weights_path : path-like, optional
         A weights file; by default the embedded model's, which is a MobileNetV3Small.
 
     Returns
     -------
     rvcnn.model.Model
+
+    Raises
+    ------
+    UsageError
+        There is no such type.
     """
+    try:
+        backbone_type = BackboneType(backbone_type)
+    except ValueError:
+        known = ", ".join(kind.value for kind in BackboneType)
+        raise UsageError(f"unknown backbone {backbone_type!r}: one of {known}") from None
     if weights_path is None and backbone_type is BackboneType.MobileNetV3Small:
         return create_model(num_classes=0)
     return create_model(backbone_type.value, weights=weights_path, num_classes=0)

@@ -221,11 +221,20 @@ def test_add_refuses_metadata_that_is_no_json(index, metadata, says):
         (np.ones(4), -2, UsageError),
         (np.ones(4), 1.5, UsageError),
         (np.ones(4), True, UsageError),
+        (np.ones(4), None, UsageError),
+        (np.ones(4), "5", UsageError),
+        (np.ones(4), np.inf, UsageError),
     ],
 )
 def test_search_refuses_nonsense(index, query, k, error):
     with pytest.raises(error):
         index.search(query, k)
+
+
+@pytest.mark.parametrize("effort", [-1, 0.5, None])
+def test_search_refuses_an_effort_that_is_none(index, effort):
+    with pytest.raises(UsageError, match="effort is a whole number of at least 0"):
+        index.search(np.ones(4), 1, effort=effort)
 
 
 def test_one_vector_means_one(index):

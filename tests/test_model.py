@@ -231,6 +231,14 @@ def test_the_seeds_names_for_networks():
         rvcnn.create_backbone(rvcnn.BackboneType.MobileNetV3Large)
 
 
+def test_a_backbone_may_be_named():
+    x = images(9, 1, 64, 64)
+    want = rvcnn.create_backbone(rvcnn.BackboneType.MobileNetV3Small)(x)
+    assert rvcnn.create_backbone("mobilenetv3_small")(x).tobytes() == want.tobytes()
+    with pytest.raises(UsageError, match="unknown backbone 'vgg': one of mobilenetv3_small, "):
+        rvcnn.create_backbone("vgg")
+
+
 @pytest.mark.parametrize("kind", list(rvcnn.BackboneType)[1:])
 def test_every_backbone_is_a_model_that_needs_weights(kind):
     assert kind.value in rvcnn.list_models()

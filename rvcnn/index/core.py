@@ -260,13 +260,12 @@ class Index:
         Raises
         ------
         UsageError, ShapeError
-            Wrong dimensions, NaN, a zero vector where directions are compared, no filter.
+            Wrong dimensions or numbers, NaN, a zero vector where directions are compared, no filter.
         """
-        if isinstance(k, bool) or int(k) != k or k < 1:
-            raise UsageError(f"k is a whole number of at least 1, not {k!r}")
+        k, effort = manifest.whole_number("k", k), manifest.whole_number("effort", effort, 0)
         with self.snapshot() as now:
             asked = self._queries(now, queries)
-            rows, scores = now.top_k(asked, int(k), workers, where, exact, int(effort))
+            rows, scores = now.top_k(asked, k, workers, where, exact, effort)
             ids, each = now.ids_of(rows.ravel()), rows.shape[1]
             return Matches([ids[i * each : (i + 1) * each] for i in range(len(rows))], scores, rows)
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,20 @@ class Manifest:
         return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """Return an argument that is a whole number of at least so much.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    if isinstance(value, Real) and not isinstance(value, bool) and value >= least:
+        if value == value // 1:  # not of an infinity
+            return int(value)
+    raise UsageError(f"{name} is a whole number of at least {least}, not {value!r}")
+
+
 def make(
     dim: int,
     metric: str,
@@ -67,15 +82,14 @@ def make(
     dtype: str = "float32",
 ) -> Manifest:
     """Return a checked manifest."""
-    if isinstance(dim, bool) or int(dim) != dim or dim < 1:
-        raise UsageError(f"dim is a whole number of at least 1, not {dim!r}")
+    dim = whole_number("dim", dim)
     if metric not in METRICS:
         raise UsageError(f"unknown metric {metric!r}: one of {', '.join(METRICS)}")
     if dtype not in FORMATS:
         raise UsageError(f"unknown dtype {dtype!r}: one of {', '.join(FORMATS)}")
     if dtype == "int8" and dim > LONGEST_INT8:
         raise UsageError(f"int8 vectors have at most {LONGEST_INT8} values, not {dim}")
-    return Manifest(int(dim), metric, plain_json(description or {}), root, dtype)
+    return Manifest(dim, metric, plain_json(description or {}), root, dtype)
 
 
 def at_home(manifest: Manifest, home: Home) -> Manifest:
