@@ -260,7 +260,8 @@ class Index:
         Raises
         ------
         UsageError, ShapeError
-            Wrong dimensions or numbers, NaN, a zero vector where directions are compared, no filter.
+            Wrong dimensions or numbers, NaN, a zero vector where directions are compared, a filter
+            that is none.
         """
         k, effort = manifest.whole_number("k", k), manifest.whole_number("effort", effort, 0)
         with self.snapshot() as now:
