@@ -90,17 +90,26 @@ def load_s32(typingctx, pointer, offset, lanes):
     return result(pointer, types.int64, lanes), codegen
 
 
-@intrinsic(prefer_literal=True)
-def load_u8_s32(typingctx, pointer, offset, lanes):
-    """``lanes`` uint8 values from ``pointer[offset]`` on, as int32."""
-    result = Integers(lanes.literal_value)
+def _load_bytes(widened):
+    @intrinsic(prefer_literal=True)
+    def load(typingctx, pointer, offset, lanes):
+        result = Integers(lanes.literal_value)
 
-    def codegen(context, builder, sig, args):
-        value = builder.load(_address(builder, args[0], args[1], result.lanes))
-        value.align = 1
-        return builder.zext(value, ir.VectorType(_INT, result.lanes))
+        def codegen(context, builder, sig, args):
+            value = builder.load(_address(builder, args[0], args[1], result.lanes))
+            value.align = 1
+            return getattr(builder, widened)(value, ir.VectorType(_INT, result.lanes))
 
-    return result(pointer, types.int64, lanes), codegen
+        return result(pointer, types.int64, lanes), codegen
+
+    return load
+
+
+load_u8_s32 = _load_bytes("zext")
+"""``load_u8_s32(pointer, offset, lanes)``: uint8 values as int32."""
+
+load_s8_s32 = _load_bytes("sext")
+"""``load_s8_s32(pointer, offset, lanes)``: int8 values as int32."""
 
 
 @intrinsic

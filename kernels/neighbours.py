@@ -15,7 +15,15 @@ from ._program import Call
 
 if TYPE_CHECKING:
     from ._control import hidden, prefetch
-    from ._int import as_unsigned, dot, load_groups_s8, sum_lanes_s32, zeros_s32
+    from ._int import (
+        as_unsigned,
+        dot,
+        load_groups_s8,
+        load_s8_s32,
+        sum_lanes_s32,
+        to_f32,
+        zeros_s32,
+    )
     from ._simd import fma, load, splat, sum_lanes
 
 LINE = 64
@@ -133,17 +141,35 @@ def s8_graph_search(
             pool[best + i] = none
 
 
-@kernel("f32_dot_rows__v{LANES}")
+@kernel("f32_dot_rows{PLANES}__v{LANES}")
 def f32_dot_rows(
-    out: F32, queries: F32, vectors: F32, chosen: I64, count: int, each: int, dim: int
+    out: F32,
+    queries: F32,
+    vectors: F32,
+    high: S8,
+    low: S8,
+    steps: F32,
+    lengths: F32,
+    divided: int,
+    chosen: I64,
+    count: int,
+    each: int,
+    dim: int,
 ):
-    """``out[q, i] = queries[q] . vectors[chosen[q, i]]``, summed as ``f32_dot_products`` does."""
+    """``out[q, i] = queries[q] . vectors[chosen[q, i]]``, summed as ``f32_dot_products`` does.
+
+    With PLANES a vector is ``steps * (256 * high + low)``, over its length if ``divided``.
+    """
     whole = dim - dim % 32
     for q in range(count):
         for i in range(q * each, q * each + each):
             if i + 4 < count * each:
-                for line in range(0, dim, 16):
-                    prefetch(vectors, chosen[i + 4] * dim + line)
+                for line in range(0, dim, 64 if PLANES else 16):
+                    if PLANES:
+                        prefetch(high, chosen[i + 4] * dim + line)
+                        prefetch(low, chosen[i + 4] * dim + line)
+                    else:
+                        prefetch(vectors, chosen[i + 4] * dim + line)
             at = chosen[i] * dim
             rest = splat(0.0, 1)
             for v in unroll(32 // LANES):
@@ -151,10 +177,24 @@ def f32_dot_rows(
             for d in range(0, whole, 32):
                 for v in unroll(32 // LANES):
                     a = load(queries, q * dim + d + v * LANES, LANES)
-                    b = load(vectors, at + d + v * LANES, LANES)
+                    if PLANES:
+                        b = to_f32(load_s8_s32(high, at + d + v * LANES, LANES)) * 256.0
+                        b = b + to_f32(load_s8_s32(low, at + d + v * LANES, LANES))
+                        b = b * steps[chosen[i]]
+                        if divided:
+                            b = b / lengths[chosen[i]]
+                    else:
+                        b = load(vectors, at + d + v * LANES, LANES)
                     reg_s[v] = fma(a, b, reg_s[v])
             for d in range(whole, dim):
-                rest = fma(load(queries, q * dim + d, 1), load(vectors, at + d, 1), rest)
+                if PLANES:
+                    b = to_f32(load_s8_s32(high, at + d, 1)) * 256.0
+                    b = (b + to_f32(load_s8_s32(low, at + d, 1))) * steps[chosen[i]]
+                    if divided:
+                        b = b / lengths[chosen[i]]
+                else:
+                    b = load(vectors, at + d, 1)
+                rest = fma(load(queries, q * dim + d, 1), b, rest)
             for k in unroll(1, 6):
                 for v in unroll((32 // LANES) >> k):
                     reg_s[v] = reg_s[v] + reg_s[v + ((32 // LANES) >> k)]
@@ -252,9 +292,9 @@ def graph_search(pool, values, asked, neighbours, held, entries, members):
     return [Call(search_kernel(), args)]
 
 
-def rows_kernel():
-    """The kernel of :func:`dot_rows`."""
-    return f32_dot_rows(LANES=_target.lanes())
+def rows_kernels():
+    """The kernels of :func:`dot_rows` and of :func:`dot_rows_s16`."""
+    return [f32_dot_rows(PLANES=planes, LANES=_target.lanes()) for planes in ("", "_s16")]
 
 
 def dot_rows(out, queries, vectors, chosen):
@@ -269,5 +309,19 @@ def dot_rows(out, queries, vectors, chosen):
     chosen : ndarray
         (Q, K) int64: rows of `vectors`.
     """
-    args = (out, queries, vectors, chosen, *chosen.shape, queries.shape[1])
-    return [Call(rows_kernel(), args)]
+    args = (out, queries, vectors, None, None, None, None, 0)
+    return [Call(rows_kernels()[0], (*args, chosen, *chosen.shape, queries.shape[1]))]
+
+
+def dot_rows_s16(out, queries, high, low, steps, lengths, chosen):
+    """As :func:`dot_rows`, of vectors ``steps * (256 * high + low) / lengths`` in float32.
+
+    Parameters
+    ----------
+    high, low : ndarray
+        (N, D) int8.
+    steps, lengths : ndarray
+        (N,) float32; without `lengths` nothing is divided.
+    """
+    args = (out, queries, None, high, low, steps, lengths, int(lengths is not None))
+    return [Call(rows_kernels()[1], (*args, chosen, *chosen.shape, queries.shape[1]))]

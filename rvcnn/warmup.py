@@ -11,7 +11,7 @@ def _needed(embedder, search):
     embedding = [kernels.FAMILIES["walk"](), resize_kernel(), *embedder.backend.kernels()]
     if not search:
         return embedding
-    graph = [neighbours.search_kernel(), neighbours.rows_kernel(), pruning.prune_kernel()]
+    graph = [neighbours.search_kernel(), *neighbours.rows_kernels(), pruning.prune_kernel()]
     return [*embedding, *vector.dot_kernels(), *graph]
 
 

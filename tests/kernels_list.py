@@ -195,7 +195,7 @@ def other_kernels():
     kernels = [call.kernel for calls in calls_of_plans().values() for call in calls]
     kernels += [
         neighbours.search_kernel(),
-        neighbours.rows_kernel(),
+        *neighbours.rows_kernels(),
         pruning.prune_kernel(),
         resize.resize_kernel(),
     ]

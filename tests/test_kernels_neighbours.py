@@ -198,6 +198,24 @@ def test_products_with_chosen_rows_are_those_with_all(dim):
     assert out.tobytes() == np.take_along_axis(dot_products(queries, rows), chosen, 1).tobytes()
 
 
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("divided", [True, False])
+def test_products_with_chosen_rows_of_two_planes(dim, divided):
+    """Bit by bit those with the vectors that NumPy makes of the planes."""
+    rng = np.random.default_rng(dim)
+    queries = rng.standard_normal((3, dim)).astype(np.float32)
+    high, low = (rng.integers(-128, 128, (50, dim), dtype=np.int8) for _ in range(2))
+    steps = rng.integers(1, 512, 50).astype(np.float32) * np.float32(2.0**-20)
+    lengths = rng.uniform(0.5, 2, 50).astype(np.float32)
+    chosen = rng.integers(0, 50, (3, 7))
+    out = np.empty((3, 7), np.float32)
+    asked = (high, low, steps, lengths if divided else None)
+    run(neighbours.dot_rows_s16(out, queries, *asked, chosen))
+    rows = (256 * high.astype(np.float32) + low) * steps[:, None]
+    rows = rows / lengths[:, None] if divided else rows
+    assert out.tobytes() == np.take_along_axis(dot_products(queries, rows), chosen, 1).tobytes()
+
+
 # --- elsewhere ----------------------------------------------------------------------------------
 
 

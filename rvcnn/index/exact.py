@@ -203,29 +203,33 @@ def scores_of_each(
 ) -> np.ndarray:
     """Return the scores (Q, K) of each query's own rows; Euclidean ones in float64."""
     count, each = candidates.shape
-    scores = np.empty((count, each), np.float64 if metric == "euclidean" else np.float32)
-    if metric != "euclidean" and rows.dtype == "float32":
-        _dot_rows(scores, queries, rows.planes[0], candidates)
-        return scores
+    if metric != "euclidean":
+        return _products(rows, queries, np.ascontiguousarray(candidates, np.int64), metric)
+    scores = np.empty((count, each), np.float64)
     wide = max(1, min(each, _MOST_REFINED))
     some = max(1, _MOST_REFINED // wide)
     for start in range(0, count, some):
         for first in range(0, each, wide):
             part = slice(start, start + some), slice(first, first + wide)
             asked, near = queries[part[0]], candidates[part]
-            vectors = rows.vectors(metric, near.ravel())
-            if metric == "euclidean":
-                difference = vectors.reshape(*near.shape, -1).astype(np.float64) - asked[:, None]
-                scores[part] = 0.0 - np.sqrt((difference * difference).sum(axis=2))
-            else:
-                some_scores = np.empty(near.shape, np.float32)
-                _dot_rows(some_scores, asked, vectors, np.arange(near.size).reshape(near.shape))
-                scores[part] = some_scores
+            vectors = rows.vectors(metric, near.ravel()).reshape(*near.shape, -1)
+            difference = vectors.astype(np.float64) - asked[:, None]
+            scores[part] = 0.0 - np.sqrt((difference * difference).sum(axis=2))
     return scores
 
 
-def _dot_rows(scores, queries, vectors, chosen):
+def _products(rows, queries, chosen, metric):
+    """Return (Q, K) float32: of each query with rows of its own, as `Rows.vectors` gives them."""
     from rvcnn.kernels import neighbours, run
 
-    if chosen.size:
-        run(neighbours.dot_rows(scores, queries, vectors, np.ascontiguousarray(chosen, np.int64)))
+    out = np.empty(chosen.shape, np.float32)
+    if not chosen.size:
+        return out
+    if rows.dtype == "float32":
+        run(neighbours.dot_rows(out, queries, rows.planes[0], chosen))
+        return out
+    high, low, scale = rows.planes
+    steps, lengths = (np.ascontiguousarray(scale[:, i]) for i in (0, 2))
+    lengths = lengths if metric == "cosine" else None
+    run(neighbours.dot_rows_s16(out, queries, high, low, steps, lengths, chosen))
+    return out
