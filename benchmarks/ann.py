@@ -281,6 +281,8 @@ def report(given, count, folder, children, seconds, efforts, recalls) -> list[di
         f"{'':12}{'effort':>7}{'recall':>8}{'queries/s':>11}{'faster':>8}{'alone ms':>10}"
         f"{'build s':>9}{'MB':>7}"
     )
+    held_as = " int8" if given.vectors == "int8" else ""
+    label = {name: name + held_as if name.startswith("rvcnn") else name for name in children}
     rows = []
     for name, child in children.items():
         speed, one = (common.summarise(blocks[name][1:]) for blocks in (many, alone))
@@ -294,20 +296,22 @@ def report(given, count, folder, children, seconds, efforts, recalls) -> list[di
         more = {"threads": 1, "mode": f"effort {efforts[name]}, recall@{K} {recalls[name]:.4f}"}
         faster = {"rate": 1e3 / speed.median, "rate_unit": "queries/s", "ratio": ratio}
         faster["ratio_to"] = "hnswlib's time to this"
-        rows.append(common.row("ann", name, case, "ms", speed, **more, **faster))
-        rows.append(common.row("ann", name, f"{case}, one query a call", "ms", one, **more))
+        rows.append(common.row("ann", label[name], case, "ms", speed, **more, **faster))
+        rows.append(common.row("ann", label[name], f"{case}, one query a call", "ms", one, **more))
         figures = {"memory": (held, "MB", 1), "recall": (recalls[name], "share", 1)}
         if seconds[name]:
             figures["build"] = seconds[name], "s", given.threads
         for what, (value, unit, threads) in figures.items():
             summary = common.summarise([[value]])
-            rows.append(common.row("ann", name, f"{case}, {what}", unit, summary, threads=threads))
+            rows.append(
+                common.row("ann", label[name], f"{case}, {what}", unit, summary, threads=threads)
+            )
     for name in (name for name in children if name.startswith("rvcnn")):
         start = common.summarise(
             [[whole_process(folder / name, folder / "queries.npy") for _ in range(5)]]
         )
         print(f"{name}, a whole process with one query: {start.median:.2f} s (min {start.min:.2f})")
-        rows.append(common.row("ann", name, f"{case}, whole process", "s", start, threads=1))
+        rows.append(common.row("ann", label[name], f"{case}, whole process", "s", start, threads=1))
     return rows
 
 

@@ -19,7 +19,7 @@ PANELS = {
     "recall": "recall@10",
 }
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f")
-WIDTH, HEIGHT, EDGE = 330, 240, 54
+WIDTH, HEIGHT, EDGE, RIGHT = 340, 240, 56, 34
 
 
 def read(path: Path) -> dict[str, dict[str, dict[int, float]]]:
@@ -45,9 +45,15 @@ def scale(low: float, high: float, length: float):
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within bounds, or the bounds where there are none."""
-    powers = [10.0**n for n in range(-3, 9) if low <= 10.0**n <= high]
-    return powers if len(powers) > 1 else [low, high]
+    """1, 2 and 5 times powers of ten within bounds; the bounds where fewer than two are."""
+    steps = [m * 10.0**n for n in range(-3, 9) for m in (1, 2, 5)]
+    inside = [step for step in steps if low <= step <= high]
+    return inside if len(inside) > 1 else [low, high]
+
+
+def written(value: float) -> str:
+    """A number of three digits, its thousands apart."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def panel(title: str, engines: dict[str, dict[int, float]], left: int, top: int) -> list[str]:
@@ -56,7 +62,7 @@ def panel(title: str, engines: dict[str, dict[int, float]], left: int, top: int)
     values = [value for series in engines.values() for value in series.values()]
     if not counts:
         return []
-    bottom, right = top + HEIGHT - EDGE, left + WIDTH - 20
+    bottom, right = top + HEIGHT - EDGE, left + WIDTH - RIGHT
     across = scale(min(counts), max(counts), right - left - EDGE)
     up = scale(min(values), max(values), bottom - top - 30)
     parts = [f'<text x="{left + EDGE}" y="{top + 14}" font-weight="bold">{title}</text>']
@@ -64,7 +70,7 @@ def panel(title: str, engines: dict[str, dict[int, float]], left: int, top: int)
         y = bottom - up(value)
         parts.append(f'<path d="M{left + EDGE} {y:.1f}H{right}" stroke="#ddd"/>')
         parts.append(
-            f'<text x="{left + EDGE - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
+            f'<text x="{left + EDGE - 6}" y="{y + 4:.1f}" text-anchor="end">{written(value)}</text>'
         )
     for count in sorted({*counts}):
         x = left + EDGE + across(count)
