@@ -70,7 +70,7 @@ def recall(indexes: dict[str, Index], queries: np.ndarray) -> dict[str, float]:
     best = indexes["float32"].search(queries, NEAREST).rows
     with indexes["int8"].snapshot() as now:
         high, low, scale = now.all_vectors.planes
-        coarse = Rows("int8", (high, np.broadcast_to(np.int8(0), low.shape), scale))
+        coarse = Rows("int8", (high, np.zeros(low.shape, np.int8), scale))
         found = {
             "int8": now.top_k(queries, NEAREST)[0],
             "int8, upper bytes alone": exact.top_k(coarse, queries, NEAREST, "dot")[0],
