@@ -175,15 +175,16 @@ class Program:
         self._run = Entry(walk(), [address_of(self._program), len(kernels)])
 
     def _word(self, kind, value, index):
-        buffer, offset = value if isinstance(value, At) else (value, 0)
-        if buffer is None or kind in (int, float) or isinstance(buffer, np.ndarray):
-            self._keep.append(buffer)
+        if kind in (int, float) or value is None:
             return _word(kind, value)
-        if buffer not in self._buffers:
-            self._open.setdefault(buffer, []).append((index, offset))
-            return 0
-        self._keep.append(self._buffers[buffer])
-        return _word(kind, At(self._buffers[buffer], offset))
+        buffer, offset = value if isinstance(value, At) else (value, 0)
+        if not isinstance(buffer, np.ndarray):
+            if buffer not in self._buffers:
+                self._open.setdefault(buffer, []).append((index, offset))
+                return 0
+            buffer = self._buffers[buffer]
+        self._keep.append(buffer)
+        return _word(kind, At(buffer, offset))
 
     def point(self, symbol, array):
         """Let a symbol mean this array, which the caller keeps alive, from the next run on."""

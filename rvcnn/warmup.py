@@ -1,7 +1,7 @@
 """Fill the disk cache of compiled kernels before anybody waits for it."""
 
 from . import kernels
-from .kernels import neighbours, pruning, vector
+from .kernels import dot_rows, neighbours, pruning, vector
 from .kernels.resize import resize_kernel
 
 TEMPORARY_CACHE = "rvcnn-kernels-"  # how the folder begins that stands in for the user's cache
@@ -11,7 +11,7 @@ def _needed(embedder, search):
     embedding = [kernels.FAMILIES["walk"](), resize_kernel(), *embedder.backend.kernels()]
     if not search:
         return embedding
-    graph = [neighbours.search_kernel(), *neighbours.rows_kernels(), pruning.prune_kernel()]
+    graph = [neighbours.search_kernel(), *dot_rows.kernels(), pruning.prune_kernel()]
     return [*embedding, *vector.dot_kernels(), *graph]
 
 

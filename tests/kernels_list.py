@@ -19,6 +19,7 @@ from kernels_winograd import winograd
 from rvcnn.kernels import (
     Call,
     Map,
+    dot_rows,
     elementwise,
     near_pairs,
     neighbours,
@@ -195,7 +196,7 @@ def other_kernels():
     kernels = [call.kernel for calls in calls_of_plans().values() for call in calls]
     kernels += [
         neighbours.search_kernel(),
-        *neighbours.rows_kernels(),
+        *dot_rows.kernels(),
         pruning.prune_kernel(),
         resize.resize_kernel(),
     ]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from kernels_memory import guarded
 
-from rvcnn.kernels import At, dot_products, lanes, neighbours, pruning, run
+from rvcnn.kernels import At, dot_products, dot_rows, lanes, neighbours, pruning, run
 
 DIMS = (1, 3, 4, 17, 63, 64, 65, 128, 200, 512)
 
@@ -191,7 +191,7 @@ def test_products_with_chosen_rows_are_those_with_all(dim):
     queries, rows = (rng.standard_normal((n, dim)).astype(np.float32) for n in (3, 50))
     chosen = rng.integers(0, 50, (3, 7))
     out = np.empty((3, 7), np.float32)
-    run(neighbours.dot_rows(out, queries, rows, chosen))
+    run(dot_rows.dot_rows(out, queries, rows, chosen))
     want = np.take_along_axis(queries.astype(np.float64) @ rows.T, chosen, axis=1)
     sizes = np.take_along_axis(np.abs(queries) @ np.abs(rows).T, chosen, axis=1)
     assert (np.abs(out - want) <= (dim + 8) * 2.0**-24 * sizes).all()
@@ -210,7 +210,7 @@ def test_products_with_chosen_rows_of_two_planes(dim, divided):
     chosen = rng.integers(0, 50, (3, 7))
     out = np.empty((3, 7), np.float32)
     asked = (high, low, steps, lengths if divided else None)
-    run(neighbours.dot_rows_s16(out, queries, *asked, chosen))
+    run(dot_rows.dot_rows_s16(out, queries, *asked, chosen))
     rows = (256 * high.astype(np.float32) + low) * steps[:, None]
     rows = rows / lengths[:, None] if divided else rows
     assert out.tobytes() == np.take_along_axis(dot_products(queries, rows), chosen, 1).tobytes()

@@ -11,6 +11,7 @@ import numpy as np
 from rvcnn.errors import UsageError
 from rvcnn.index import manifest
 from rvcnn.index.ann import build_ann
+from rvcnn.index.arguments import whole_number
 from rvcnn.index.build import BREADTH, DEGREE
 from rvcnn.index.create import create_index
 from rvcnn.index.files import Home
@@ -263,7 +264,7 @@ class Index:
             Wrong dimensions or numbers, NaN, a zero vector where directions are compared, a filter
             that is none.
         """
-        k, effort = manifest.whole_number("k", k), manifest.whole_number("effort", effort, 0)
+        k, effort = whole_number("k", k), whole_number("effort", effort, 0)
         with self.snapshot() as now:
             asked = self._queries(now, queries)
             rows, scores = now.top_k(asked, k, workers, where, exact, effort)

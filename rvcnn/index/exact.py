@@ -220,16 +220,16 @@ def scores_of_each(
 
 def _products(rows, queries, chosen, metric):
     """Return (Q, K) float32: of each query with rows of its own, as `Rows.vectors` gives them."""
-    from rvcnn.kernels import neighbours, run
+    from rvcnn.kernels import dot_rows, run
 
     out = np.empty(chosen.shape, np.float32)
     if not chosen.size:
         return out
     if rows.dtype == "float32":
-        run(neighbours.dot_rows(out, queries, rows.planes[0], chosen))
+        run(dot_rows.dot_rows(out, queries, rows.planes[0], chosen))
         return out
     high, low, scale = rows.planes
     steps, lengths = (np.ascontiguousarray(scale[:, i]) for i in (0, 2))
     lengths = lengths if metric == "cosine" else None
-    run(neighbours.dot_rows_s16(out, queries, high, low, steps, lengths, chosen))
+    run(dot_rows.dot_rows_s16(out, queries, high, low, steps, lengths, chosen))
     return out

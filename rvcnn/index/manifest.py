@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from rvcnn.errors import IndexDamagedError, IndexMismatchError, UsageError
+from rvcnn.index.arguments import whole_number
 from rvcnn.index.files import Home, told, write_whole
 from rvcnn.index.formats import FORMATS
 from rvcnn.paths import quoted
@@ -58,20 +58,6 @@ class Manifest:
         if self.root is not None:
             content["root"] = self.root
         return json.dumps(content, indent=2, sort_keys=True) + "\n"
-
-
-def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """Return an argument that is a whole number of at least so much.
-
-    Raises
-    ------
-    UsageError
-        It is none.
-    """
-    if isinstance(value, Real) and not isinstance(value, bool) and value >= least:
-        if value == value // 1:  # not of an infinity
-            return int(value)
-    raise UsageError(f"{name} is a whole number of at least {least}, not {value!r}")
 
 
 def make(
