@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ._jit import address_of
+
 LINE = 64
 """Bytes of a cache line."""
 
@@ -10,7 +12,7 @@ def aligned(array, dtype=None):
     """A C-contiguous copy that starts at a cache line."""
     array = np.asarray(array, dtype)
     block = np.empty(array.nbytes + LINE, np.uint8)
-    start = -block.__array_interface__["data"][0] % LINE
+    start = -address_of(block) % LINE
     copy = block[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy

@@ -191,3 +191,9 @@ def test_python_m_rvcnn(tmp_path):
     command = [sys.executable, "-m", "rvcnn", "--version"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert re.fullmatch(r"rvcnn \d+\.\d+\.\d+\n", run.stdout), run.stderr
+
+
+def test_the_kernels_readme_names_every_file():
+    told = (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")
+    files = {path.name for path in (ROOT / "kernels").glob("*.py")} - {"__init__.py"}
+    assert {name for name in files if f"`{name}`" not in told} == set()
