@@ -4,12 +4,15 @@ Each call checks its arguments, packs the weights and runs once; a plan does the
 advance. Inputs are converted to C-contiguous float32.
 """
 
+from typing import Any
+
 import numpy as np
 
 from . import channels, conv, elementwise, interpolate, pool, recurrent, vector, winograd
 from ._program import At, Map, run
 from .activation import ACTIVATIONS, applied
 from .conv import Window
+from .winograd_filters import WinogradFilterCache
 
 
 def _array(x, dimensions, name):
@@ -136,7 +139,14 @@ def _residual(residual, out):
     return Map.of(residual)
 
 
-def conv_3x3_winograd(x, cache, padding=0, bias=None, activation="identity", residual=None):
+def conv_3x3_winograd(
+    x: Any,
+    cache: WinogradFilterCache,
+    padding: Any = 0,
+    bias: Any = None,
+    activation: str = "identity",
+    residual: Any = None,
+) -> np.ndarray:
     """3x3 convolution of stride 1 by Winograd's algorithm (Lavin and Gray, 2015).
 
     For its error see :class:`WinogradFilterCache`; a value that is not finite makes NaN of most

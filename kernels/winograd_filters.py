@@ -1,6 +1,7 @@
 """Filters of 3x3 convolutions taken to Winograd's points, and the matrices that do so."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class WinogradFilterCache:
     product; bias and residual add two.
     """
 
-    def __init__(self, weights, tile=4):
+    def __init__(self, weights: Any, tile: int = 4):
         weights = np.array(weights, np.float32)
         if tile not in MATRICES:
             raise ValueError(f"a tile has 2 or 4 outputs a side, not {tile}")
@@ -94,7 +95,7 @@ class WinogradFilterCache:
         self._weights = weights
         self._packed = {}
 
-    def packed(self, widths):
+    def packed(self, widths: Iterable[int]) -> list[np.ndarray]:
         """For each column piece of tiles of these widths: ((M + 2) ** 2, panels, C, NR)."""
         key = tuple(widths)
         if key not in self._packed:

@@ -1,9 +1,10 @@
 """The seed's names for networks."""
 
 import enum
+import os
 
 from .errors import UsageError
-from .model import create_model
+from .model import Model, create_model
 
 
 class BackboneType(enum.Enum):
@@ -16,7 +17,9 @@ class BackboneType(enum.Enum):
     EfficientNetB0 = "efficientnet_b0"
 
 
-def create_backbone(backbone_type: BackboneType, weights_path=None):
+def create_backbone(
+    backbone_type: BackboneType | str, weights_path: str | os.PathLike[str] | None = None
+) -> Model:
     """A network that gives embeddings.
 
     Parameters

@@ -4,6 +4,8 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +17,7 @@ from .model import create_model
 from .projection import principal_axes, reduced_weights
 from .quantization import calibrate
 from .threads import available_cpus, ordered_map
+from .weights import Weights
 
 
 class Embedder:
@@ -67,17 +70,17 @@ class Embedder:
 
     def __init__(
         self,
-        model=None,
+        model: Any = None,
         *,
-        weights=None,
-        precision="fp32",
-        workers=0,
-        normalize=True,
-        cache=0,
-        calibration=None,
-        embedding=None,
-        components=None,
-        max_megapixels=200,
+        weights: str | os.PathLike[str] | Weights | None = None,
+        precision: str = "fp32",
+        workers: int = 0,
+        normalize: bool = True,
+        cache: int = 0,
+        calibration: Iterable[Any] | None = None,
+        embedding: str | None = None,
+        components: int | None = None,
+        max_megapixels: float = 200,
     ):
         self.model = model
         self.weights = weights
@@ -100,7 +103,7 @@ class Embedder:
     # --- what it is ---------------------------------------------------------------------------
 
     @property
-    def backend(self):
+    def backend(self) -> "_Network | _Custom":
         """The network behind, loaded at first use."""
         if self._backend is None:
             with self._lock:
@@ -117,29 +120,29 @@ class Embedder:
             raise UsageError(f"max_megapixels must be above 0, not {self.max_megapixels}")
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.backend.dim
 
     @property
-    def preprocess(self):
+    def preprocess(self) -> Preprocess:
         return self.backend.preprocess
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Name of the model."""
         return self.backend.name
 
     @property
-    def weights_sha256(self):
+    def weights_sha256(self) -> str:
         """Digest of the weights file."""
         return self.backend.sha256
 
     @property
-    def notes(self):
+    def notes(self) -> tuple[str, ...]:
         """What a user should know of how the weights file was read."""
         return self.backend.notes
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """What decides the vectors, as plain values that JSON can hold."""
         layer = self.backend.embedding
         return {
@@ -154,7 +157,7 @@ class Embedder:
 
     # --- images to vectors --------------------------------------------------------------------
 
-    def embed(self, images, errors="raise"):
+    def embed(self, images: Iterable[Any], errors: str = "raise") -> np.ndarray:
         """Vectors of images.
 
         Parameters
@@ -172,7 +175,8 @@ class Embedder:
         """
         if errors not in ("raise", "nan"):
             raise UsageError(f"errors must be 'raise' or 'nan', not {errors!r}")
-        reasons, rows = {}, []
+        reasons: dict[int, str] = {}
+        rows = []
         for i, row in enumerate(self._rows(images)):
             if isinstance(row, ImageError):
                 if errors == "raise":
@@ -183,7 +187,7 @@ class Embedder:
         self.errors_ = reasons
         return np.array(rows, np.float32).reshape(-1, self.dim)
 
-    def embed_iter(self, images):
+    def embed_iter(self, images: Iterable[Any]) -> Iterator[np.ndarray]:
         """Vectors one by one, in order, with a bounded number of images in memory.
 
         Parameters
@@ -206,7 +210,7 @@ class Embedder:
                 raise ImageError(f"image {i}: {row}") from row
             yield row
 
-    def embed_one(self, image):
+    def embed_one(self, image: Any) -> np.ndarray:
         """Vector (D,) of one image, on the calling thread."""
         key = None
         if self.cache:
@@ -225,15 +229,15 @@ class Embedder:
                     self._recent.popitem(last=False)
         return row
 
-    def embed_decoded(self, decoded: Decoded):
+    def embed_decoded(self, decoded: Decoded) -> np.ndarray:
         """Vector (D,) of a decoded image, on the calling thread."""
         return self.embed_pixels(self.pixels(decoded))
 
-    def pixels(self, decoded: Decoded):
+    def pixels(self, decoded: Decoded) -> Any:
         """What the network sees of a decoded image: resized and cropped."""
         return self.backend.pixels(decoded)
 
-    def embed_pixels(self, pixels):
+    def embed_pixels(self, pixels: Any) -> np.ndarray:
         """Vector (D,) of what :meth:`pixels` returned."""
         return self.backend.embed(pixels)
 
@@ -255,13 +259,13 @@ class Embedder:
 
     # --- scikit-learn's protocol, and pickle --------------------------------------------------
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ("model", "weights", "precision", "workers", "normalize", "cache", "calibration")
         names += ("embedding", "components", "max_megapixels")
         return {name: getattr(self, name) for name in names}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> "Embedder":
         """Change some of the constructor's arguments."""
         unknown = [name for name in params if name not in self.get_params()]
         if unknown:
@@ -272,7 +276,7 @@ class Embedder:
         self._reset()
         return self
 
-    def fit(self, X=None, y=None):
+    def fit(self, X: Iterable[Any] | None = None, y: Any = None) -> "Embedder":
         """Find the axes of as many ``components``; without any, there is nothing to learn.
 
         Parameters
@@ -286,11 +290,11 @@ class Embedder:
             self._reset()
         return self
 
-    def transform(self, X):
+    def transform(self, X: Iterable[Any]) -> np.ndarray:
         """As :meth:`embed`."""
         return self.embed(X)
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: Iterable[Any], y: Any = None) -> np.ndarray:
         """As :meth:`fit` and :meth:`embed`."""
         X = X if self.components is None else list(X)
         return self.fit(X).embed(X)

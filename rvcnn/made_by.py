@@ -20,7 +20,7 @@ def told_by(embedder: "Embedder") -> dict[str, Any]:
 
 
 def mismatch(
-    folder: str | os.PathLike, made: Mapping[str, Any], wanted: Mapping[str, Any]
+    folder: str | os.PathLike[str], made: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> IndexMismatchError:
     """Return the error for a folder's index that is not of the model at hand.
 

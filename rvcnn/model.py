@@ -3,8 +3,10 @@
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from .models import ARCHITECTURES, Architecture, MobileNetConfig, imported, mobi
 from .ops import GlobalAvgPool, L2Normalize, Linear
 from .passes import finish, optimise, quantise
 from .plan import Plan
+from .quantization import Quantization
 from .quantization.file import digest, restore
 from .team import team_of
 from .threads import available_cpus
@@ -51,24 +54,24 @@ UNTRAINED = {
 """Metadata of random weights."""
 
 
-def list_models():
+def list_models() -> list[str]:
     """Names of the architectures."""
     return list(ARCHITECTURES)
 
 
 def create_model(
-    name=None,
+    name: str | MobileNetConfig | None = None,
     *,
-    weights=None,
-    num_classes=None,
-    padding=None,
-    bn_eps=None,
-    normalize=None,
-    precision="fp32",
-    threads=1,
-    seed=0,
-    embedding=None,
-):
+    weights: str | os.PathLike[str] | Weights | None = None,
+    num_classes: int | None = None,
+    padding: str | None = None,
+    bn_eps: float | None = None,
+    normalize: bool | None = None,
+    precision: str = "fp32",
+    threads: int = 1,
+    seed: int = 0,
+    embedding: str | None = None,
+) -> "Model":
     """A network by name, with weights.
 
     Parameters
@@ -307,13 +310,13 @@ class Model:
 
     def __init__(
         self,
-        architecture,
-        graph,
-        layers,
-        weights,
-        threads=1,
-        quantization=None,
-        embedding=None,
+        architecture: Architecture,
+        graph: Graph,
+        layers: Graph,
+        weights: Weights,
+        threads: int = 1,
+        quantization: Quantization | None = None,
+        embedding: str | None = None,
     ):
         self.architecture = architecture
         self.graph = graph
@@ -329,13 +332,13 @@ class Model:
         self._plans = OrderedDict()
         self._lock = threading.Lock()
         size = architecture.input_size
-        self.dim = graph.shapes((size, size, 3))[graph.outputs[0]][2]
+        self.dim: int = graph.shapes((size, size, 3))[graph.outputs[0]][2]
 
     def __repr__(self):
         return f"<{self.architecture.name}, {self.dim} outputs, {self.weights.source}>"
 
     @property
-    def num_parameters(self):
+    def num_parameters(self) -> int:
         """Trainable values in the layers this model runs."""
         return sum(
             int(np.prod(shape))
@@ -344,17 +347,17 @@ class Model:
         )
 
     @property
-    def is_classifier(self):
+    def is_classifier(self) -> bool:
         """Whether its results are logits, not embeddings."""
         last = self.architecture.classifier
         return self.graph.outputs == (last,) and self.weights.metadata.get("embedding") != last
 
     @property
-    def precision(self):
+    def precision(self) -> str:
         """Arithmetic of the network: "fp32" or "int8"."""
         return "int8" if self._quantization else "fp32"
 
-    def quantised(self, quantization):
+    def quantised(self, quantization: Quantization) -> "Model":
         """The same network with layers of bytes.
 
         Parameters
@@ -370,7 +373,7 @@ class Model:
         parts = self.architecture, self.graph, self._layers, weights, self.threads
         return Model(*parts, quantization, self.embedding)
 
-    def save_weights(self, path):
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
         """Write the weights as a safetensors file that says how to run them.
 
         Parameters
@@ -381,7 +384,7 @@ class Model:
         metadata = {**self.weights.metadata, "key_layout": "torchvision"}
         save_weights(path, self.weights.tensors, metadata)
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> np.ndarray:
         """Logits or embeddings of normalised images.
 
         Parameters
@@ -406,7 +409,7 @@ class Model:
         self._each(run, len(x), together)
         return out
 
-    def forward_features(self, x, cuts):
+    def forward_features(self, x: Any, cuts: Iterable[str]) -> dict[str, np.ndarray]:
         """The maps of named layers, computed layer by layer without fusion, in float32.
 
         Parameters
@@ -434,7 +437,12 @@ class Model:
         self._each(run, len(x))
         return dict(zip(cuts, maps, strict=True))
 
-    def plan(self, size, pixels=None, cuts=None):
+    def plan(
+        self,
+        size: tuple[int, int],
+        pixels: tuple[np.ndarray, np.ndarray] | None = None,
+        cuts: tuple[str, ...] | None = None,
+    ) -> Plan:
         """The plan for images of ``size`` (H, W), remembered for what was asked last.
 
         Parameters

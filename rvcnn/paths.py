@@ -28,7 +28,7 @@ def as_text(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def relative(path: str | os.PathLike) -> str:
+def relative(path: str | os.PathLike[str]) -> str:
     """Return a path relative to the current folder, with ``/``, as git prints it."""
     try:
         shown = os.path.relpath(path)
@@ -37,7 +37,7 @@ def relative(path: str | os.PathLike) -> str:
     return shown.replace(os.sep, "/")
 
 
-def quoted(path: str | os.PathLike) -> str:
+def quoted(path: str | os.PathLike[str]) -> str:
     """Return a path as a command line of this system takes it."""
     if os.name == "nt":
         from subprocess import list2cmdline

@@ -100,7 +100,7 @@ def available_cpus() -> int:
     return max(1, min(limits))
 
 
-def cgroup_cpus(root: str | os.PathLike = "/") -> float | None:
+def cgroup_cpus(root: str | os.PathLike[str] = "/") -> float | None:
     """CPUs that the control groups of this process allow, or None where nothing limits them.
 
     Parameters

@@ -1,6 +1,7 @@
 """The package as it is built: files, imports, licences, and what the README says of it."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import rvcnn
 from rvcnn import doctor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,6 +187,36 @@ def test_light_imports(code, tmp_path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.endswith("HEAVY []\n")
+
+
+def test_readers_of_types_see_every_lazy_name_where_it_is():
+    tree = ast.parse((ROOT / "rvcnn" / "__init__.py").read_bytes())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.asname: (node.module, alias.name)
+        for node in block.body
+        for alias in node.names
+        if node.level == 1
+    }
+    homes = {name: (home, name) for name, home in rvcnn._HOMES.items()}
+    assert seen == {"onnx": (None, "onnx"), **homes}
+    assert "__getattr__" not in {getattr(node, "name", None) for node in tree.body}
+
+
+def test_every_argument_and_result_of_the_public_names_has_a_type():
+    """Where a signature has none, a user's checker takes it for anything at all."""
+    bare = []
+    for name in rvcnn._HOMES:
+        value = getattr(rvcnn, name)
+        members = vars(value).items() if isinstance(value, type) else [(name, value)]
+        for member, function in members:
+            function = getattr(function, "fget", getattr(function, "__func__", function))
+            if member.startswith("_") or not inspect.isfunction(function):
+                continue
+            needed = {p for p in inspect.signature(function).parameters if p not in ("self", "cls")}
+            if (needed | {"return"}) - function.__annotations__.keys():
+                bare.append(f"{name}.{member}")
+    assert bare == []
 
 
 def test_python_m_rvcnn(tmp_path):

@@ -68,7 +68,7 @@ class Calibration:
 
 def calibrate(
     embedder: "Embedder",
-    paths: Sequence[str | os.PathLike],
+    paths: Sequence[str | os.PathLike[str]],
     rate: float,
     sample: int = SAMPLE,
     seed: int = 0,

@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     refused: list[Refusal]
 
 
-def make_plan(groups: Iterable[Group], how: str, folders: Sequence[str | os.PathLike]) -> Plan:
+def make_plan(groups: Iterable[Group], how: str, folders: Sequence[str | os.PathLike[str]]) -> Plan:
     """Plan to remove the duplicates of groups.
 
     Parameters

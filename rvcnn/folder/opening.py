@@ -22,7 +22,7 @@ NEW_DTYPE = "float32"
 """How an index holds vectors where nobody says."""
 
 
-def existing_folder(root: str | os.PathLike) -> Path:
+def existing_folder(root: str | os.PathLike[str]) -> Path:
     """Return a folder as it is on the disk, links resolved."""
     if os.path.isdir(root):
         return Path(os.path.realpath(root))

@@ -45,7 +45,7 @@ class Scan:
 
 
 def scan(
-    root: str | os.PathLike,
+    root: str | os.PathLike[str],
     *,
     recursive: bool = True,
     exclude: Iterable[str] = (),

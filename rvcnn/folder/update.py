@@ -23,7 +23,7 @@ _CHUNK = 1000
 
 
 def update(
-    root: str | os.PathLike,
+    root: str | os.PathLike[str],
     embedder: "Embedder",
     *,
     recursive: bool = True,

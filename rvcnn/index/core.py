@@ -65,7 +65,7 @@ class Index:
     @classmethod
     def create(
         cls,
-        dir: str | os.PathLike,
+        dir: str | os.PathLike[str],
         dim: int,
         metric: str = "cosine",
         description: Mapping[str, Any] | None = None,
@@ -100,7 +100,7 @@ class Index:
         return cls.open(create_index(dir, dim, metric, description, wait, dtype=dtype).root)
 
     @classmethod
-    def open(cls, dir: str | os.PathLike) -> "Index":
+    def open(cls, dir: str | os.PathLike[str]) -> "Index":
         """Open the index of a folder.
 
         Raises
@@ -227,14 +227,14 @@ class Index:
     def add(
         self,
         vectors: Any,
-        ids: Iterable[str | os.PathLike],
+        ids: Iterable[str | os.PathLike[str]],
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """Add vectors and commit, as `Writer.add`. For many calls, one `writer()` is faster."""
         with self.writer() as writer:
             writer.add(vectors, ids, metadata)
 
-    def remove(self, ids: Iterable[str | os.PathLike]) -> int:
+    def remove(self, ids: Iterable[str | os.PathLike[str]]) -> int:
         """Remove ids and commit; how many of them were there."""
         with self.writer() as writer:
             return writer.remove(ids)

@@ -13,7 +13,7 @@ from rvcnn.index.vectors import generation_of
 
 
 def create_index(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     dim: int,
     metric: str = "cosine",
     description: Mapping[str, Any] | None = None,

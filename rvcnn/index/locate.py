@@ -15,7 +15,7 @@ INSIDE = ".rvcnn"
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def find_index(start: str | os.PathLike) -> Path | None:
+def find_index(start: str | os.PathLike[str]) -> Path | None:
     """Return the nearest folder at or above `start` that has an index, or None.
 
     `start` is taken as it is on the disk, with symbolic links resolved.
@@ -24,7 +24,7 @@ def find_index(start: str | os.PathLike) -> Path | None:
     return next((p for p in (start, *start.parents) if home_of(p) is not None), None)
 
 
-def home_of(folder: str | os.PathLike) -> Home | None:
+def home_of(folder: str | os.PathLike[str]) -> Home | None:
     """Return where the index of exactly this folder is, or None where it has none.
 
     The folder of the index files itself (``photos/.rvcnn``) stands for the folder it belongs to.
@@ -36,7 +36,7 @@ def home_of(folder: str | os.PathLike) -> Home | None:
     return next((Home(folder, place) for place in places if _holds_index(place)), None)
 
 
-def existing_home(folder: str | os.PathLike) -> Home:
+def existing_home(folder: str | os.PathLike[str]) -> Home:
     """Return where the index of this folder is.
 
     Raises
@@ -56,7 +56,7 @@ def existing_home(folder: str | os.PathLike) -> Home:
     )
 
 
-def make_home(folder: str | os.PathLike) -> Home:
+def make_home(folder: str | os.PathLike[str]) -> Home:
     """Make the place for a new index of this folder, and the folder where it does not exist."""
     root = Path(os.path.realpath(folder))
     location = root / INSIDE

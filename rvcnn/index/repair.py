@@ -33,7 +33,7 @@ class Repaired(NamedTuple):
     stale: int
 
 
-def repair(dir: str | os.PathLike, wait: float = 10.0) -> Repaired:
+def repair(dir: str | os.PathLike[str], wait: float = 10.0) -> Repaired:
     """Make the index of a folder sound again: afterwards `verify` finds nothing.
 
     The database is written anew from the items whose checksums hold. Items whose vectors are

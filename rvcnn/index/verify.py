@@ -21,7 +21,7 @@ _CHUNK = 2048
 _MOST_OF_A_KIND = 100
 
 
-def verify(dir: str | os.PathLike) -> list[str]:
+def verify(dir: str | os.PathLike[str]) -> list[str]:
     """Check the index of a folder, damaged as it may be.
 
     Checked are the manifest, the digest and the structure of the database, that each row of the

@@ -105,7 +105,7 @@ class Writer:
     def add(
         self,
         vectors: Any,
-        ids: Iterable[str | os.PathLike],
+        ids: Iterable[str | os.PathLike[str]],
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """Add vectors, or replace those whose ids are there already.
@@ -175,7 +175,7 @@ class Writer:
         )
         return next((tag for (tag,) in found), None)
 
-    def remove(self, ids: Iterable[str | os.PathLike]) -> int:
+    def remove(self, ids: Iterable[str | os.PathLike[str]]) -> int:
         """Remove ids; how many of them were there."""
         encoded = [(i,) for i in encode_ids(ids)]
         with self._store.changing():

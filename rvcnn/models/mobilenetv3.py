@@ -120,7 +120,7 @@ class MobileNetConfig:
         if min(self.embedding_dim, self.num_classes) < 0:
             raise UsageError("embedding_dim and num_classes cannot be negative")
 
-    def metadata(self):
+    def metadata(self) -> dict[str, str]:
         """What a weights file says of this network besides its architecture."""
         facts = {}
         if self.width_multiplier != 1:
@@ -130,7 +130,7 @@ class MobileNetConfig:
         return facts
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """Name of the network among the architectures, which are of width 1."""
         return f"mobilenetv3_{self.variant}{'_minimalistic' if self.minimalistic else ''}"
 

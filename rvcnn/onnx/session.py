@@ -1,5 +1,7 @@
 """Run a network: named arrays in, named arrays out."""
 
+from typing import Any
+
 import numpy as np
 
 from rvcnn.errors import ShapeError, UsageError, WeightsError
@@ -14,7 +16,7 @@ from .program import Programs
 from .read import read
 
 
-def load(path, threads=1):
+def load(path: Any, threads: int = 1) -> "Session":
     """Read an ONNX model and make it ready to run.
 
     Parameters
@@ -56,7 +58,7 @@ class Session:
     inputs, outputs : tuple of Value
     """
 
-    def __init__(self, network: Network, threads=1):
+    def __init__(self, network: Network, threads: int = 1):
         try:
             check_operators(network)
             self._programs = Programs(fold(network)[0], threads)
@@ -66,7 +68,7 @@ class Session:
             raise WeightsError(f"a damaged network: {error}") from None
         self.inputs, self.outputs = network.inputs, network.outputs
 
-    def run(self, *arrays):
+    def run(self, *arrays: Any) -> list[np.ndarray]:
         """Compute the outputs.
 
         Parameters

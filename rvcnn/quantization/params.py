@@ -1,6 +1,7 @@
 """How real numbers are held as bytes: ``real = (q - zero_point) * scale``."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class QuantParams:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def symmetric(cls, low, high):
+    def symmetric(cls, low: Any, high: Any) -> "QuantParams":
         """Of int8 with zero point 0, for values from ``low`` to ``high``.
 
         Parameters
@@ -67,7 +68,7 @@ class QuantParams:
         return cls(scale, np.zeros(scale.shape, np.int32), np.dtype(np.int8))
 
     @classmethod
-    def asymmetric(cls, low, high):
+    def asymmetric(cls, low: Any, high: Any) -> "QuantParams":
         """Of uint8, for values from ``low`` to ``high`` and for 0, which is held exactly.
 
         Parameters
@@ -81,11 +82,11 @@ class QuantParams:
         return cls(scale, zero)
 
     @property
-    def per_channel(self):
+    def per_channel(self) -> bool:
         """Whether every channel has its own."""
         return self.scale.ndim == 1
 
-    def round_trip(self, x):
+    def round_trip(self, x: Any) -> np.ndarray:
         """What is left of float values after they were held as bytes."""
         return dequantize(quantize(x, self), self)
 
@@ -106,7 +107,7 @@ def _scale(scale):
     return np.minimum(least, limits.max).astype(np.float32)
 
 
-def quantize(x, params: QuantParams):
+def quantize(x: Any, params: QuantParams) -> np.ndarray:
     """Hold float values as bytes: nearest value, halves to even, saturating at both ends.
 
     Parameters
@@ -135,7 +136,7 @@ def quantize(x, params: QuantParams):
     return np.rint(steps.astype(np.float64) + zero).astype(params.dtype)
 
 
-def dequantize(q, params: QuantParams):
+def dequantize(q: Any, params: QuantParams) -> np.ndarray:
     """Float values that bytes stand for.
 
     Parameters

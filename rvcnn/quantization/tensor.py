@@ -1,6 +1,7 @@
 """Weights held as int8, with a scale for each output channel."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,9 @@ class QuantizedTensor:
         QuantParams(self.scale, np.int32(0), np.int8)
 
     @classmethod
-    def from_weights_per_channel(cls, weights, ties="even", least=0.0):
+    def from_weights_per_channel(
+        cls, weights: Any, ties: str = "even", least: Any = 0.0
+    ) -> "QuantizedTensor":
         """Round weights; the largest of each output channel becomes 127 or -127.
 
         Parameters
@@ -54,7 +57,7 @@ class QuantizedTensor:
         params = replace(params, scale=np.where(scale > 0, scale, 1))
         return cls(_round(rows, params, ties).reshape(weights.shape), params.scale)
 
-    def dequantize(self):
+    def dequantize(self) -> np.ndarray:
         """Float32 weights of the same shape."""
         shape = (-1,) + (1,) * (self.values.ndim - 1)
         return self.values.astype(np.float32) * self.scale.reshape(shape)

@@ -1,5 +1,6 @@
 """A network with its weights, written as an ONNX file."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ PREPROCESSING = ("resize", "crop", "interpolation", "mean", "std", "channel_orde
 
 def export_onnx(
     model: "Model",
-    path,
+    path: str | os.PathLike[str],
     *,
     size: int | None = None,
     any_size: bool = False,
