@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -39,12 +40,27 @@ MODULES = {
 HEAVY = {"numpy", "PIL", "numba", "pynndescent", "sklearn", "scipy", "llvmlite", "tqdm", "sqlite3"}
 
 
+GENERATED = re.compile(r"(^|/)(__pycache__|build|dist|\.rvcnn)/|\.egg-info/|\.(py[co]|nb[ic])$")
+GIT = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
+
+
 def tracked() -> list[str]:
-    """Files that git tracks, as paths from the root."""
-    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if listing.returncode:
-        pytest.skip("not a git checkout")
-    return [name for name in listing.stdout.split("\0") if name]
+    """Files that git tracks, as paths from the root; those it would, where there is no git."""
+    if (ROOT / ".git").exists():
+        command = ["git", "ls-files", "-z"]
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return [name for name in listing.stdout.split("\0") if name]
+    tops = [ROOT / name for name in TOP_LEVEL]
+    files = [f for top in tops for f in (top.rglob("*") if top.is_dir() else [top]) if f.is_file()]
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    return [name for name in names if not GENERATED.search(name)]
+
+
+def copy_of_the_tree(folder: Path) -> None:
+    for name in tracked():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
 
 
 def packaged_name(path: str) -> str | None:
@@ -59,10 +75,7 @@ def packaged_name(path: str) -> str | None:
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
     """The wheel built from the files that git tracks, where an older build left something."""
     tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for name in tracked():
-        target = tree / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
+    copy_of_the_tree(tree)
     stale = tree / "build" / "lib" / "rvcnn" / "stale.py"
     stale.parent.mkdir(parents=True)
     stale.write_text("")
@@ -94,13 +107,42 @@ def test_wheel_metadata(wheel):
     assert extras == {"test", "compare", "bench", "parquet", "heif", "onnx", "trash"}
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory) -> tarfile.TarFile:
+    """The source distribution, built by the backend that pyproject.toml names."""
+    tree, out = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("sdist")
+    tools = tmp_path_factory.mktemp("tools")
+    copy_of_the_tree(tree)
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (requirement,) = re.findall(r'^requires = \["(.*)"\]$', pyproject, re.M)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(tools), requirement]
+    got = subprocess.run(command, capture_output=True, text=True, cwd=out)
+    if got.returncode and "No matching distribution" in got.stderr:
+        pytest.skip("no setuptools to be had: offline")
+    assert got.returncode == 0, got.stderr
+    script = (
+        f"import sys; sys.path[:0] = {[str(tree / '.ci'), str(tools)]!r}\n"
+        f"import backend; backend.build_sdist({str(out)!r})"
+    )
+    built = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tree)
+    assert built.returncode == 0, built.stderr
+    return tarfile.open(next(out.glob("*.tar.gz")))
+
+
+def test_source_distribution_holds_the_tree_tests_and_all(sdist):
+    inside = {name.partition("/")[2] for name in sdist.getnames() if sdist.getmember(name).isfile()}
+    made = {name for name in inside if ".egg-info/" in name} | {"PKG-INFO", "setup.cfg"}
+    assert inside - made == set(tracked())
+
+
+@GIT
 def test_top_level_is_fixed():
     assert {name.split("/")[0] for name in tracked()} <= TOP_LEVEL
 
 
+@GIT
 def test_no_generated_file_is_tracked():
-    generated = re.compile(r"(^|/)(__pycache__|build|dist|\.rvcnn)/|\.egg-info/|\.(py[co]|nb[ic])$")
-    assert [n for n in tracked() if generated.search(n)] == []
+    assert [n for n in tracked() if GENERATED.search(n)] == []
 
 
 def test_tests_are_no_package():
