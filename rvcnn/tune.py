@@ -40,8 +40,20 @@ def tune(seconds=1.0, progress=lambda name: None):
     Returns
     -------
     list of Trial
-        The fastest first: it is in use from now on.
+        The fastest first: it is in use from now on. What ends it early leaves the tiles as they
+        were.
     """
+    kept = igemm.tiles()
+    try:
+        trials = _measure(seconds, progress)
+        kept = trials[0].table
+    finally:
+        igemm.keep_tiles(None if kept == igemm.TILES[lanes()] else kept)
+    return trials
+
+
+def _measure(seconds, progress):
+    """Trials of all candidates, the fastest first; leaves the tiles of the last one in use."""
     problems = [_problem(*shape) for shape in _shapes()]
     tables = {f"{mr}x{nr}": _table(mr, nr) for mr, nr in CANDIDATES[lanes()]}
     programs = {}
@@ -57,9 +69,7 @@ def tune(seconds=1.0, progress=lambda name: None):
             program.run()
             taken[name].append(perf_counter() - start)
     trials = [Trial(n, tables[n], float(np.median(taken[n]))) for n in tables]
-    trials.sort(key=lambda trial: trial.seconds)
-    igemm.keep_tiles(trials[0].table)
-    return trials
+    return sorted(trials, key=lambda trial: trial.seconds)
 
 
 def _table(rows, width):

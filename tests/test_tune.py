@@ -49,3 +49,20 @@ def test_the_fastest_is_kept(shipped, monkeypatch):
     assert len(seen) == len(trials) == 2
     assert trials[0].seconds <= trials[1].seconds
     assert igemm.tiles() == trials[0].table
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_interrupted_it_leaves_the_tiles_as_they_were(shipped, tuned):
+    before = {5: [(8, 4)], 1: [(8, 4)]} if tuned else None
+    igemm.keep_tiles(before)
+    seen = []
+
+    def interrupt(name):
+        seen.append(name)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(seconds=0.01, progress=interrupt)
+    assert igemm.tiles() == (before or shipped)
+    assert igemm._tuned_path(lanes()).exists() == tuned
