@@ -72,13 +72,15 @@ TENSORS = {
 }
 
 
-def lowered(onnxruntime, nodes, outputs=("y",), opset=17, image=(2, 3, 7, 9), shape=None):
+def lowered(
+    onnxruntime, nodes, outputs=("y",), opset=17, image=(2, 3, 7, 9), shape=None, known=TENSORS
+):
     """What runs for these nodes: operators of the plans' steps, and nodes on arrays.
 
     Fails unless ONNX Runtime computes the same.
     """
     read = {name for n in nodes for name in n.input} - {name for n in nodes for name in n.output}
-    tensors = [tensor(name, value) for name, value in TENSORS.items() if name in read]
+    tensors = [tensor(name, value) for name, value in known.items() if name in read]
     made = model(nodes, tensors, [("image", 1, shape or SHAPE)], outputs, [("", opset)])
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

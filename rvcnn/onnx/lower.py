@@ -13,6 +13,7 @@ from .layers import LAYERS, move
 from .network import Network, Node
 from .order import reads
 from .region import Apart, Region, Term
+from .rows import as_maps
 from .shapes import MALFORMED, Facts
 
 
@@ -46,9 +47,9 @@ def lower(network: Network, facts: Facts) -> tuple[Part | Node, ...]:
     network : Network
         Folded for the inputs' shapes.
     facts : Facts
-        Of all its values.
+        Of all its values; those of new ones are added.
     """
-    return _Lowering(network, facts).steps()
+    return _Lowering(as_maps(network, facts), facts).steps()
 
 
 class _Lowering:

@@ -176,7 +176,7 @@ class Region:
     def _taken(self, name, term, shape):
         order, size = self.order(term), self.shapes[term.map]
         pixels = size[0] * size[1]
-        if tuple(shape[2:] or (1, 1)) != size[:2] or len(shape) not in (2, 4):
+        if not 2 <= len(shape) <= 4 or (1,) * (4 - len(shape)) + tuple(shape[2:]) != size[:2]:
             raise Apart("elements moved between pixels")
         taken = order.reshape(-1, pixels)
         first = taken[:, 0] // pixels

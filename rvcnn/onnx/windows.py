@@ -155,12 +155,16 @@ def global_max_pool(call):
     return call.region.add(call.name, MaxPool(size, size), x)
 
 
-def mean(call):
-    """A mean over all pixels."""
-    axes, shape = call.setting("axes"), call.shape()
-    if axes is None or len(shape) != 4 or sorted(int(a) % 4 for a in np.ravel(axes)) != [2, 3]:
-        raise Apart("a mean over other axes")
-    return global_avg_pool(call)
+def over_pixels(layer):
+    """A reduction, if it is one of all pixels: the pooling of the whole map that does the same."""
+
+    def reduction(call):
+        axes, shape = call.setting("axes"), call.shape()
+        if axes is None or len(shape) != 4 or sorted(int(a) % 4 for a in np.ravel(axes)) != [2, 3]:
+            raise Apart("a reduction of other axes")
+        return layer(call)
+
+    return reduction
 
 
 def resize(call):
