@@ -41,7 +41,7 @@ def _later_panels(v, j):
 
 
 @kernel(
-    "f32_igemm_{MR}x{NR}{CURVE}{TURNS}__v{LANES}",
+    "f32_igemm_{MR}x{NR}{CURVE}{TURNS}{WRAPS}__v{LANES}",
     work=lambda v: v["rows"] * v["panels"] * v["NR"] * v["segments"] * v["length"],
     axes=(Axis("rows", "MR", later_rows), Axis("panels", "", _later_panels)),
 )
@@ -84,6 +84,8 @@ def f32_igemm(
 
     With TURNS nothing is added: a pixel of ``out`` is the values of ``residual`` and the results by
     turns.
+
+    Without WRAPS, ``width`` less ``column`` is a multiple of MR: no tile goes on in the next row.
     """
     if CURVE:
         tile = room(MR * NR)
@@ -98,14 +100,29 @@ def f32_igemm(
         if TURNS:
             out_at = 2 * n
         for _ in range(0, rows, MR):
-            for r in unroll(MR):
-                reg_x[r] = x_at
-                reg_out[r] = out_at
-                reg_residual[r] = residual_at
-                x_at += x_step
-                out_at += out_step
-                residual_at += residual_step
-                col += 1
+            if WRAPS:
+                for r in unroll(MR):
+                    reg_x[r] = x_at
+                    reg_out[r] = out_at
+                    reg_residual[r] = residual_at
+                    x_at += x_step
+                    out_at += out_step
+                    residual_at += residual_step
+                    col += 1
+                    if col == width:
+                        col = 0
+                        x_at += x_skip
+                        out_at += out_skip
+                        residual_at += residual_skip
+            else:
+                for r in unroll(MR):
+                    reg_x[r] = x_at + r * x_step
+                    reg_out[r] = out_at + r * out_step
+                    reg_residual[r] = residual_at + r * residual_step
+                x_at += MR * x_step
+                out_at += MR * out_step
+                residual_at += MR * residual_step
+                col += MR
                 if col == width:
                     col = 0
                     x_at += x_skip
@@ -274,7 +291,11 @@ def products(
     pixels = out.height * out.width
     mr = row_tile(pixels)
     x_step, x_row = stride[1] * x.pixel, stride[0] * x.row
-    residual_steps = (residual.pixel, residual.skip) if residual else (0, 0)
+    x_skip, out_skip = x_row - out.width * x_step, out.skip
+    residual_skip = residual.skip if residual else 0
+    skips = x_skip or out_skip or residual_skip
+    width = out.width if skips else pixels
+    wraps = "_wraps" if skips and width % mr else ""
     turns, each = ("_turns", 2) if by_turns else ("", 1)
     calls, curve = [], expansion(activation)
     for first, rows in overlapping(pixels, mr):
@@ -294,18 +315,19 @@ def products(
                 length,
                 rows,
                 count // nr,
-                column,
-                out.width,
+                first % width,
+                width,
                 x_step,
-                x_row - out.width * x_step,
+                x_skip,
                 out.pixel,
-                out.skip,
-                *residual_steps,
+                out_skip,
+                residual.pixel if residual else 0,
+                residual_skip,
                 int(sum_first),
                 *activation,
                 weights,
                 0,
             )
-            kernel = f32_igemm(MR=mr, NR=nr, CURVE=curve, TURNS=turns, LANES=lanes)
-            calls.append(Call(kernel, args))
+            variant = {"CURVE": curve, "TURNS": turns, "WRAPS": wraps}
+            calls.append(Call(f32_igemm(MR=mr, NR=nr, LANES=lanes, **variant), args))
     return calls

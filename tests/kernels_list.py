@@ -48,6 +48,7 @@ LINEAR = [
 CONV = [
     *(conv2d((4, 5), 6, 20, activation=a) for a in ACTIVATIONS),
     *(conv2d((6, 5), 3, n, (3, 3), padding=1) for n in (1, 8, 16, 24, 33)),
+    *(conv2d((3, w), 3, n, (3, 3), padding=1) for w in (6, 7, 8, 13, 14, 15) for n in (20, 128)),
     *(conv2d((h, h), 3, 16, (3, 3), stride=2, padding=SAME) for h in (2, 5, 15, 32)),
     *(conv2d((9, 8), c, 12, (5, 3), stride=(1, 2), padding=LOPSIDED) for c in (1, 4, 17)),
     *(conv2d((11, 9), 8, 10, (3, 3), groups=g, padding=1) for g in (2,)),
