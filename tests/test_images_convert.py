@@ -138,6 +138,7 @@ def test_16_bit_ppm_grey():
     ("values", "want"),
     [
         ([0, 257, 65535], [0, 1, 255]),
+        ([0, 257, 25700], [0, 1, 100]),
         ([-100, 0, 100], [0, 128, 255]),
         ([0, 100000, 200000], [0, 128, 255]),
         ([-(2**31), 0, 2**31 - 1], [0, 128, 255]),
@@ -222,6 +223,18 @@ def test_orientation_of_a_jpeg(orientation):
     got = decode(tagged(orientation, "JPEG", quality=100, subsampling=0))
     assert np.abs(np.asarray(got.image, int) - LEVELS[..., :3]).max() <= 8
     assert (got.width, got.height) == (40, 24)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_the_size_of_a_jpeg_decoded_at_a_part_of_it_is_the_upright_pictures(orientation):
+    levels = np.repeat(np.repeat(LEVELS[..., :3], 32, 0), 32, 1)
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](levels)))
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    stored.save(buffer, "JPEG", exif=exif)
+    got = decode(buffer.getvalue(), min_side=32)
+    assert (got.width, got.height) == (1280, 768)
+    assert got.image.size == (160, 96)
 
 
 @pytest.mark.parametrize("orientation", STORED)

@@ -10,7 +10,7 @@ from PIL import Image, features
 
 from rvcnn.errors import ImageError
 from rvcnn.images import ALLOWED_FORMATS, SUFFIXES, decode
-from rvcnn.images.formats import FORMATS, openers
+from rvcnn.images.formats import FORMATS, Format, openers
 
 ALWAYS = {
     *("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP"),
@@ -117,6 +117,13 @@ def test_a_plugin_built_without_its_library_says_so(monkeypatch):
     monkeypatch.setattr("rvcnn.images.formats._REGISTERED", {})
     with pytest.raises(ImageError, match="WEBP support not installed"):
         decode(b"RIFF\x1a\0\0\0WEBPVP8L" + bytes(20))
+
+
+def test_a_pillow_without_a_plugin_does_without_it(monkeypatch):
+    monkeypatch.setattr("rvcnn.images.formats._REGISTERED", {})
+    absent = Format("WEBP", "PIL.NoSuchImagePlugin", ())
+    monkeypatch.setattr("rvcnn.images.formats.FORMATS", (absent, *FORMATS))
+    assert [opener.name for opener in openers(b"\x89PNG\r\n\x1a\n" + bytes(8))] == ["PNG", "TGA"]
 
 
 def test_heic_without_its_plugin_names_the_extra(monkeypatch):

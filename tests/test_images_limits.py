@@ -1,6 +1,8 @@
 """Limits of pixels and bytes: what is too large is refused before memory is taken for it."""
 
+import contextlib
 import io
+import struct
 import warnings
 import zlib
 
@@ -24,6 +26,24 @@ def test_the_limit_is_the_callers():
     assert "limit of 0.999" in reason(content, max_megapixels=0.999)
     for source in (Image.new("RGB", (1000, 1000)), np.zeros((1000, 1000, 3), np.uint8)):
         assert "limit of 0.5" in reason(source, max_megapixels=0.5)
+
+
+def test_what_turns_out_larger_than_its_header_says_is_refused_too():
+    large = Image.new("RGB", (1200, 1000))
+
+    class Growing(Image.Image):
+        def load(self):
+            self.__dict__.update(large.__dict__)
+            return super().load()
+
+    image = Growing()
+    image.__dict__.update(Image.new("RGB", (9, 9)).__dict__)
+    assert reason(image, max_megapixels=1).startswith("1200 x 1000 pixels are more than")
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_an_image_without_pixels(size):
+    assert reason(Image.new("RGB", size)) == f"an image of {size[0]} x {size[1]} has no pixels"
 
 
 @pytest.mark.parametrize("megapixels", [100, 190])
@@ -66,6 +86,16 @@ def test_ico_sizes():
         assert headers.ico_size(buffer) == (64, 64)
 
 
+def test_the_size_of_an_icon_is_its_largest_pictures_wherever_that_stands():
+    pictures = [png_header(side, side) for side in (16, 64, 48)]
+    entries, at = b"", 6 + 16 * len(pictures)
+    for picture in pictures:
+        entries += b"\x01" * 8 + struct.pack("<II", len(picture), at)
+        at += len(picture)
+    icon = b"\0\0\1\0\3\0" + entries + b"".join(pictures)
+    assert headers.ico_size(io.BytesIO(icon)) == (64, 64)
+
+
 @pytest.mark.parametrize("size_of", headers.SIZE_BEFORE_OPEN.values())
 def test_short_headers_have_no_size(size_of):
     for content in (b"", b"GIF89a", b"\0\0\1\0", b"\0\0\1\0\2\0\0\0"):
@@ -94,7 +124,16 @@ def test_a_bomb_in_a_text_chunk(name):
 
 def test_a_bomb_in_a_colour_profile():
     profile = b"icc\0\0" + zlib.compress(bytes(100_000_000))
-    reason(png_header(4, 4, (b"iCCP", profile)))
+    assert "too large" in reason(png_header(4, 4, (b"iCCP", profile)))
+
+
+def test_a_file_of_just_as_many_bytes_as_the_limit_is_read(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(1000))
+    for source in (tmp_path / "a", bytes(1000), io.BytesIO(bytes(1000))):
+        with contextlib.closing(sources.open_stream(source, 1000)) as stream:
+            assert stream.read() == bytes(1000)
+        with pytest.raises(ImageError, match="the file is larger than"):
+            sources.open_stream(source, 999)
 
 
 def test_limit_of_input_bytes(tmp_path):

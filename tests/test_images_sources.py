@@ -140,6 +140,19 @@ def test_paths_that_are_no_image_file(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_what_is_no_regular_file_is_not_even_opened(tmp_path, monkeypatch):
+    """Opening alone rewinds a tape, or wakes who waits at the other end of a pipe."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    def opened(*_):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(sources.os, "open", opened)
+    assert reason(tmp_path / "pipe.jpg") == "is not a regular file"
+    assert reason(tmp_path) == "is a directory"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 def test_a_fifo_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     got = []

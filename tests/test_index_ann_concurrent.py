@@ -31,7 +31,7 @@ class Stress:
         self.index = Index.create(folder, DIM)
         self.over = threading.Event()
         self.errors = []
-        self.searches = 0
+        self.searches = self.found = 0
         for batch in range(60):
             self.index.add(vectors(batch), names(batch))
         self.index.build_ann()
@@ -67,6 +67,7 @@ class Stress:
         assert (np.diff(scores) <= 0).all()
         ours = [i for i, name in enumerate(ids) if name.split("/")[0] == str(batch)]
         assert len(ours) in (0, STEP), f"{len(ours)} of batch {batch}"
+        self.found += bool(ours)
         for i in ours:
             want = float(rows[0].astype(np.float64) @ rows[int(ids[i].split("/")[1])])
             assert scores[i] == pytest.approx(want, abs=1e-5)
@@ -89,7 +90,7 @@ class Stress:
             thread.join()
         if self.errors:
             raise self.errors[0]
-        assert self.searches >= READERS and self.added > 60
+        assert self.searches >= READERS and self.added > 60 and self.found
         assert verify(self.folder) == []
 
 

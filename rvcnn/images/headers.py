@@ -41,10 +41,7 @@ def webp_size(file: BinaryIO) -> tuple[int, int] | None:
 
 def ico_size(file: BinaryIO) -> tuple[int, int] | None:
     """Largest picture of an icon, by the pictures' own headers."""
-    head = file.read(6)
-    if len(head) < 6:
-        return None
-    directory = file.read(16 * int.from_bytes(head[4:6], "little"))
+    directory = file.read(16 * int.from_bytes(file.read(6)[4:], "little"))
     sizes = []
     for at in range(0, len(directory) - 15, 16):
         file.seek(int.from_bytes(directory[at + 12 : at + 16], "little"))

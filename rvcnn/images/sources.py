@@ -74,8 +74,6 @@ def _check_regular(info: os.stat_result) -> None:
         raise ImageError("is a directory")
     if not stat.S_ISREG(info.st_mode):
         raise ImageError("is not a regular file")
-    if info.st_size == 0:
-        raise ImageError("the file is empty")
 
 
 def _check_bytes(count: int, limit: int) -> None:
