@@ -7,7 +7,7 @@ import numpy as np
 from . import dwconv_u8, igemm, igemm_u8, winograd
 from ._memory import aligned
 from .activation import applied
-from .dwconv import depthwise
+from .dwconv import depthwise, is_written_out
 from .winograd_filters import WinogradFilterCache
 
 
@@ -34,20 +34,14 @@ class Window(NamedTuple):
         )
 
 
-DEPTHWISE, DEPTHWISE_U8 = ((3, 3), (5, 5), (7, 7)), ((3, 3), (5, 5))
-"""Windows that depthwise kernels serve: those on floats, those on bytes."""
+DEPTHWISE_U8 = ((3, 3), (5, 5))
+"""Windows that depthwise kernels on bytes serve."""
 
 
-def is_depthwise(weights, window, groups, kernels=DEPTHWISE):
-    """Whether the depthwise kernels of these windows serve a convolution."""
+def is_depthwise(weights, groups):
+    """Whether a convolution has one filter a channel."""
     out_channels, group_channels = weights.shape[:2]
-    return (
-        groups == out_channels > 1
-        and group_channels == 1
-        and window.kernel in kernels
-        and window.stride in ((1, 1), (2, 2))
-        and window.dilation == (1, 1)
-    )
+    return groups == out_channels > 1 and group_channels == 1
 
 
 def is_winograd(size, weights, window, groups):
@@ -124,9 +118,9 @@ def convolution(
     first = window.first_tap(x)
     bias = np.ascontiguousarray(bias, np.float32)
     curve, sum_first = applied(activation, slope), sum_first and residual is not None
-    if is_depthwise(weights, window, groups) and residual is None:
+    if is_depthwise(weights, groups) and residual is None:
         taps = aligned(weights.reshape(len(weights), -1).T, np.float32)
-        calls = depthwise(out, first, window.kernel, window.stride, taps, bias, curve)
+        calls = depthwise(out, first, window, taps, bias, curve)
     elif scratch and is_winograd((out.height, out.width), weights.shape, window, groups):
         filters = WinogradFilterCache(weights.transpose(0, 2, 3, 1))
         calls = winograd.convolution(out, first, filters, bias, curve, residual, scratch, sum_first)
@@ -211,7 +205,8 @@ def quantized_convolution(out, x, weights, store, window, groups=1, residual=Non
     """
     (top, _), (left, _) = window.padding
     first = x._replace(offset=x.offset - top * x.row - left * x.pixel)
-    if is_depthwise(weights, window, groups, DEPTHWISE_U8) and not store.real:
+    written_out = window.kernel in DEPTHWISE_U8 and is_written_out(window)
+    if is_depthwise(weights, groups) and written_out and not store.real:
         return dwconv_u8.depthwise(out, first, window.stride[0], weights[:, 0], store)
     offsets, length = _segments(first, window, groups)
     inputs, outputs = first.channels // groups, out.channels // groups

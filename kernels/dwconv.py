@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import _cover
 from ._divide import Axis
-from ._jit import F32, kernel, unroll
+from ._jit import F32, I64, kernel, unroll
 from ._program import At, Call
 from .activation import FLOOR, GATE, NONE, SILU, expansion
 
@@ -90,6 +92,76 @@ def f32_dwconv(
                     store(out, out_at + i * out_step, reg_c[i])
 
 
+@kernel(
+    "f32_dwconv_any_{TW}x{LANES}{CURVE}__v{LANES}",
+    work=lambda v: v["channels"] * v["rows"] * v["tiles"] * v["TW"] * v["taps"],
+    axes=(
+        Axis(
+            "channels",
+            "LANES",
+            lambda v, c: dict.fromkeys(("out", "x", "weights", "bias"), c),
+        ),
+        Axis("rows", "", lambda v, y: {m: y * v[f"{m}_row"] for m in ("out", "x")}),
+        Axis("tiles", "", lambda v, t: {m: t * v["TW"] * v[f"{m}_step"] for m in ("out", "x")}),
+    ),
+)
+def f32_dwconv_any(
+    out: F32,
+    x: F32,
+    weights: F32,
+    bias: F32,
+    offsets: I64,
+    taps: int,
+    w_row: int,
+    channels: int,
+    rows: int,
+    tiles: int,
+    x_step: int,
+    x_row: int,
+    out_step: int,
+    out_row: int,
+    mode: int,
+    curve: F32,
+):
+    """``out = activation(x (*) weights + bias)`` over ``rows`` x ``tiles * TW`` output pixels.
+
+    As :func:`f32_dwconv`, but for any window: its taps lie ``offsets`` after the first one, and
+    ``x_step`` and ``x_row`` lead from window to window.
+    """
+    if CURVE:
+        tile = room(TW * LANES)
+    for y in range(rows):
+        for t in range(tiles):
+            for c in range(0, channels, LANES):
+                x_at = y * x_row + t * TW * x_step + c
+                for i in unroll(TW):
+                    reg_c[i] = load(bias, c, LANES)
+                for k in range(taps):
+                    w = load(weights, k * w_row + c, LANES)
+                    at = x_at + offsets[k]
+                    for i in unroll(TW):
+                        reg_c[i] = fma(load(x, at + i * x_step, LANES), w, reg_c[i])
+                out_at = y * out_row + t * TW * out_step + c
+                if CURVE:
+                    for i in unroll(TW):
+                        store(tile, i * LANES, reg_c[i])
+                    for i in range(0, TW * LANES, LANES):
+                        a = load(tile, i, LANES)
+                        g = sigmoid(a)
+                        store(tile, i, a * g if mode == SILU else g)
+                    for i in unroll(TW):
+                        reg_c[i] = load(tile, i * LANES, LANES)
+                elif mode == FLOOR:
+                    for i in unroll(TW):
+                        reg_c[i] = at_least(reg_c[i], 0.0)
+                elif mode != NONE:
+                    for i in unroll(TW):
+                        g = clip_curve(reg_c[i], curve)
+                        reg_c[i] = reg_c[i] * g if mode == GATE else g
+                for i in unroll(TW):
+                    store(out, out_at + i * out_step, reg_c[i])
+
+
 TILE = 7
 """Output pixels of a tile: maps of 7, 14, 28, 56 and 112 are whole tiles."""
 
@@ -116,8 +188,18 @@ def _blocks(x):
     ]
 
 
-def depthwise(out, x, kernel, stride, weights, bias, activation):
-    """Calls for a depthwise convolution of kernel 3x3, 5x5 or 7x7 and equal strides 1 or 2.
+WRITTEN_OUT = ((3, 3), (5, 5), (7, 7))
+"""Windows that have kernels of their own, at equal strides of 1 or 2."""
+
+
+def is_written_out(window):
+    """Whether a window has a kernel of its own."""
+    equal = window.stride in ((1, 1), (2, 2)) and window.dilation == (1, 1)
+    return equal and window.kernel in WRITTEN_OUT
+
+
+def depthwise(out, x, window, weights, bias, activation):
+    """Calls for a depthwise convolution.
 
     Parameters
     ----------
@@ -125,8 +207,7 @@ def depthwise(out, x, kernel, stride, weights, bias, activation):
         (H, W, C).
     x : Map
         Bordered input, placed at the first tap of the first window.
-    kernel, stride : tuple of int
-        Rows and columns.
+    window : Window
     weights : ndarray
         (KH * KW, C) float32.
     bias : ndarray
@@ -135,6 +216,16 @@ def depthwise(out, x, kernel, stride, weights, bias, activation):
         :func:`.activation.applied`.
     """
     tile = TILE if out.width >= TILE else 1
+    (kh, kw), stride = window.kernel, window.stride
+    size = {"TW": tile, "CURVE": expansion(activation)}
+    if is_written_out(window):
+        family, taps, steps = f32_dwconv, (), (x.pixel, x.row)
+        size |= {"KH": kh, "KW": kw, "STRIDE": stride[0]}
+    else:
+        rows, columns = (np.arange(k) * d for k, d in zip((kh, kw), window.dilation, strict=True))
+        offsets = (rows[:, None] * x.row + columns * x.pixel).astype(np.int64).reshape(-1)
+        family, taps = f32_dwconv_any, (offsets, len(offsets))
+        steps = (x.pixel * stride[1], x.row * stride[0])
     calls = []
     for column, columns in _cover.overlapping(out.width, tile):
         for start, count, lanes in _blocks(x):
@@ -143,16 +234,15 @@ def depthwise(out, x, kernel, stride, weights, bias, activation):
                 x.at(0, column * stride[1], start),
                 At(weights, start),
                 At(bias, start),
+                *taps,
                 out.channels,
                 count,
                 out.height,
                 columns // tile,
-                x.pixel,
-                x.row,
+                *steps,
                 out.pixel,
                 out.row,
                 *activation,
             )
-            size = {"KH": kernel[0], "KW": kernel[1], "STRIDE": stride[0], "TW": tile}
-            calls.append(Call(f32_dwconv(**size, CURVE=expansion(activation), LANES=lanes), args))
+            calls.append(Call(family(**size, LANES=lanes), args))
     return calls

@@ -8,6 +8,7 @@ import math
 
 from .kernels import BARRIER, cut, rows_axis
 from .kernels.conv import is_depthwise
+from .kernels.dwconv import is_written_out
 from .ops import Conv2d, MaxPool
 
 LARGE = 200_000
@@ -51,7 +52,8 @@ def pays(dense, reader, shapes):
 def _is_banded(node, shape):
     """Whether a node's kernels go down the rows of a map of this shape: pooling, or depthwise."""
     if isinstance(node.op, Conv2d):
-        return is_depthwise(node.params["weight"], node.op.window(shape), node.op.groups)
+        written_out = is_written_out(node.op.window(shape))
+        return written_out and is_depthwise(node.params["weight"], node.op.groups)
     return isinstance(node.op, MaxPool)
 
 

@@ -106,6 +106,10 @@ DEPTHWISE = [
     depthwise((10, 11), 9, (9, 9), padding=4),
     depthwise((10, 11), 9, (3, 3), stride=3),
     depthwise((10, 11), 9, (3, 3), stride=(2, 1)),
+    *(depthwise((1, w), c, (1, 9), padding=(0, 4)) for w in (5, 7, 8, 23) for c in (3, 16, 41)),
+    *(depthwise((1, 30), 20, (1, 4), stride=(1, s), activation="silu") for s in (2, 3)),
+    conv2d((1, 40), 24, 24, (1, 3), groups=24, padding=(0, 8), dilation=(1, 8)),
+    conv2d((13, 12), 24, 24, (3, 3), groups=24, padding=4, dilation=4, activation="hard_swish"),
     depthwise((10, 11), 1, (3, 3)),
 ]
 ELEMENTWISE = [

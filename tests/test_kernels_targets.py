@@ -75,6 +75,7 @@ INSTRUCTIONS = {
     "f32_lstm": FMA,
     "f32_gru": FMA,
     "f32_dwconv": FMA,
+    "f32_dwconv_any": FMA,
     "f32_activation": FMA,
     "f32_l2_normalize": FMA,
     "f32_dot_products": FMA,
