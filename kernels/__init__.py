@@ -37,11 +37,14 @@ from .functional import (
 )
 from .functional_u8 import (
     dequantize,
+    lookup,
     quantize,
+    quantized_add,
     quantized_conv2d,
     quantized_depthwise_conv2d,
     quantized_global_avg_pool,
     quantized_linear,
+    quantized_max_pool,
     quantized_scale,
 )
 from .requantise import FUSED_U8, SMALLEST_GATE_STEP, Store
@@ -84,15 +87,18 @@ __all__ = [
     "l2_normalize",
     "lanes",
     "linear",
+    "lookup",
     "lstm",
     "neighbours",
     "pruning",
     "max_pool",
     "quantize",
+    "quantized_add",
     "quantized_conv2d",
     "quantized_depthwise_conv2d",
     "quantized_global_avg_pool",
     "quantized_linear",
+    "quantized_max_pool",
     "quantized_scale",
     "rows_axis",
     "run",

@@ -84,6 +84,29 @@ def load_u8_s16(typingctx, pointer, offset, lanes, times):
 
 
 @intrinsic(prefer_literal=True)
+def load_bytes(typingctx, pointer, offset, lanes):
+    """``lanes`` uint8 values from ``pointer[offset]`` on."""
+    result = Bytes(lanes.literal_value)
+
+    def codegen(context, builder, sig, args):
+        value = builder.load(_address(builder, args[0], args[1], result.lanes))
+        value.align = 1
+        return value
+
+    return result(pointer, types.int64, lanes), codegen
+
+
+@intrinsic
+def larger_u8(typingctx, a, b):
+    """The larger of each pair of bytes."""
+
+    def codegen(context, builder, sig, args):
+        return _call(builder, f"llvm.umax.v{a.lanes}i8", args[0].type, *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic(prefer_literal=True)
 def zeros_s16(typingctx, lanes):
     """Zero in every lane."""
     result = Shorts(lanes.literal_value)

@@ -6,7 +6,7 @@ arguments, packs the weights and runs once. ``rvcnn.kernels.reference_u8`` gives
 
 import numpy as np
 
-from . import conv, elementwise_u8
+from . import conv, elementwise_u8, lookup_u8, pool_u8, sum_u8
 from ._program import At, Map, run
 from .functional import _array, _output, _window
 from .requantise import LONGEST
@@ -184,4 +184,47 @@ def quantized_scale(x, factors, x_params, out_params):
     before, after = (_params(*params, channels) for params in (x_params, out_params))
     out = np.empty_like(x)
     run(elementwise_u8.scale(Map.of(out), Map.of(x), At(factors), before, after))
+    return out
+
+
+def lookup(x, table):
+    """``table[x]``: bytes (H, W, C) through a table of 256 uint8 or float32 values."""
+    x, table = _bytes(x, 3, "x"), np.ascontiguousarray(table)
+    if table.shape != (256,) or table.dtype not in (np.uint8, np.float32):
+        raise ValueError(f"a table holds 256 uint8 or float32 values, not {table.shape}")
+    out = np.empty(x.shape, table.dtype)
+    run(lookup_u8.lookup(Map.of(out), Map.of(x), table))
+    return out
+
+
+def quantized_add(a, b, a_params, b_params, out_params, bounds=(-np.inf, np.inf)):
+    """Sum of two maps of bytes, as bytes.
+
+    Parameters
+    ----------
+    a, b : (H, W, C) uint8 array
+    a_params, b_params, out_params : tuple of float
+        Scale and zero point, a whole number, of each.
+    bounds : tuple of float
+        The least and the greatest real value of the result.
+    """
+    a, b = _bytes(a, 3, "a"), _bytes(b, 3, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"maps of {a.shape} and {b.shape} have no sum")
+    for scale, zero in (a_params, b_params, out_params):
+        _params(scale, zero, 1)
+    out = np.empty_like(a)
+    maps = (Map.of(out), Map.of(a), Map.of(b))
+    run(sum_u8.add(*maps, a_params, b_params, out_params, bounds))
+    return out
+
+
+def quantized_max_pool(x, kernel, stride, padding=0):
+    """Maximum over windows of bytes (H, W, C), each of which holds some of the map."""
+    x = _bytes(x, 3, "x")
+    window = _window(kernel, stride, padding, 1)
+    if any(max(sides) >= k for sides, k in zip(window.padding, window.kernel, strict=True)):
+        raise ValueError(f"windows of {window.kernel} may lie in the padding alone")
+    out = _output(x, window, x.shape[2], np.uint8)
+    run(pool_u8.max_pool(Map.of(out), Map.of(x), window))
     return out

@@ -93,6 +93,27 @@ def quantized_scale(x, factors, x_params, out_params):
     return np.clip(steps + np.int64(out_zero), 0, 255).astype(np.uint8)
 
 
+def lookup(x, table):
+    """``table[x]``."""
+    return table[x]
+
+
+def quantized_add(a, b, a_params, b_params, out_params, bounds=(-np.inf, np.inf)):
+    """Sum of two maps of bytes as bytes; parameters are (scale, zero), bounds real values."""
+    (scale, zero), (low, high) = out_params, bounds
+    total = dequantize(a, *a_params) + dequantize(b, *b_params)
+    steps = total * np.float32(1 / np.float64(scale))
+    low, high = np.float32(max(low / scale, -zero)), np.float32(min(high / scale, 255 - zero))
+    return _bytes(np.clip(steps, low, high), np.float32(zero))
+
+
+def quantized_max_pool(x, kernel, stride, padding=0):
+    """Maximum over windows of bytes; padding never wins, as each window holds some of the map."""
+    padded = np.pad(x, _sides(padding))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (0, 1))
+    return windows[:: stride[0], :: stride[1]].max((3, 4))
+
+
 def _bytes(steps, zero):
     """Steps from the zero point, rounded once; float64 holds the sum exactly."""
     return np.rint(np.clip(steps, -zero, 255 - zero) + np.float64(zero)).astype(np.uint8)

@@ -2,7 +2,19 @@
 
 import numpy as np
 from kernels_list import CHANNELS, LOPSIDED, OUTPUTS, ROWS, SAME
-from kernels_problems_u8 import Zeros, conv2d, depthwise, linear, of_bytes, quantize, scale, worst
+from kernels_problems_u8 import (
+    Zeros,
+    add,
+    conv2d,
+    depthwise,
+    linear,
+    lookup,
+    max_pool,
+    of_bytes,
+    quantize,
+    scale,
+    worst,
+)
 
 from rvcnn.kernels import FUSED_U8, Map, elementwise_u8
 
@@ -85,8 +97,20 @@ ELEMENTWISE = [
         for h, w in ((1, 1), (1, 8), (5, 1), (33, 47))
     ),
     *(scale((3, 5), c, each) for c in CHANNELS for each in (False, True)),
+    *(lookup((3, n, 2), kind) for n in (1, 7, 50) for kind in ("uint8", "float32")),
+    *(add((3, 5, c)) for c in CHANNELS),
+    *(add((2, 3, 20), bounds) for bounds in ((0.0, np.inf), (0.0, 6.0))),
 ]
-PROBLEMS = LINEAR + CONV + DEPTHWISE + WORST + ELEMENTWISE
+POOL = [
+    *(max_pool((5, 6), c, (3, 3), (2, 2), 1) for c in (*CHANNELS, 63, 64, 130)),
+    *(
+        max_pool((7, 9), 20, k, s, ((1, 0), (0, 1)))
+        for k in ((3, 3), (2, 4))
+        for s in ((1, 1), (2, 3))
+    ),
+    max_pool((7, 9), 20, (7, 9), (1, 1)),
+]
+PROBLEMS = LINEAR + CONV + DEPTHWISE + WORST + ELEMENTWISE + POOL
 
 
 def calls_of_plans():
@@ -109,5 +133,9 @@ FEW = [
     of_bytes("dequantize", (3, 5, 100)),
     of_bytes("quantized_global_avg_pool", (7, 7, 40)),
     scale((3, 5), 40),
+    lookup((3, 5, 40), "uint8"),
+    lookup((3, 5, 40), "float32"),
+    add((3, 5, 40)),
+    *(max_pool((5, 6), c, (3, 3), (2, 2), 1) for c in (64, 40, 8, 4, 1)),
 ]
 """Problems that call every kernel on vectors of each lane count."""

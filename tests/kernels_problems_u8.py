@@ -157,3 +157,25 @@ def scale(size, channels, per_channel=False):
     factors = rng.uniform(0, 1.5, channels).astype(np.float32)
     params = [_read(rng, channels, per_channel) for _ in range(2)]
     return Problem(name, "quantized_scale", (x, factors, *params), {})
+
+
+def lookup(shape, dtype):
+    name = label("lookup", shape, dtype)
+    rng = rng_of(name)
+    x = rng.integers(0, 256, shape, dtype=np.uint8)
+    table = rng.integers(0, 256, 256).astype(dtype)
+    return Problem(name, "lookup", (x, table), {})
+
+
+def add(shape, bounds=(-np.inf, np.inf)):
+    name = label("quantized_add", shape, bounds)
+    rng = rng_of(name)
+    maps = (rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(2))
+    params = ((0.013, 3), (0.029, 250), (STEP, 120))
+    return Problem(name, "quantized_add", (*maps, *params, bounds), {})
+
+
+def max_pool(size, channels, kernel, stride, padding=0):
+    name = label("quantized_max_pool", size, channels, kernel, stride, padding)
+    x = rng_of(name).integers(0, 256, (*size, channels), dtype=np.uint8)
+    return Problem(name, "quantized_max_pool", (x, kernel, stride, padding), {})

@@ -101,11 +101,16 @@ INSTRUCTIONS = {
     "u8_dequantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "u8_scale": (r"\ss?(mul|mla)l?2?\s+v\d+\.4s", r"vpmulld\s.*%{}mm"),
     "u8_global_avg_pool": (r"uaddw2?\s+v\d+\.4s", r"vpaddd\s.*%{}mm"),
+    "u8_sum": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
+    "u8_max_pool": (r"umax\s+v\d+\.\d+[bh]", r"vpmaxub\s"),
     "f32_interleave": (r"(st2\s+\{ ?|zip1\s+)v\d+\.4s", r"v(unpck[lh]|permil)ps\s.*%[xy]mm"),
     "f32_copy": (r"st[rp]\s+q\d+", r"vmovups\s+%{}mm"),
 }
 """What each SIMD kernel is made of, on AArch64 and on x86-64 with AVX2 ({}: x or y)."""
-NO_SIMD = {"walk", "walk_together", "f32_zero_border", "f32_take", "u8_copy", "u8_fill_border"}
+NO_SIMD = {
+    *("walk", "walk_together", "f32_zero_border", "f32_take", "f32_lookup"),
+    *("u8_copy", "u8_fill_border", "u8_lookup"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from .shapes import Facts, infer
 def fold(network: Network, inputs=None, dtypes=None) -> tuple[Network, Facts]:
     """The network without nodes whose results are known, and without those nobody needs.
 
+    What makes real values of constants stays, so that layers can take the constants themselves.
+
     Parameters
     ----------
     network : Network
@@ -29,7 +31,11 @@ def fold(network: Network, inputs=None, dtypes=None) -> tuple[Network, Facts]:
         if flat.nodes == network.nodes:
             break
         network = flat
-    left = [n for n in network.nodes if not all(o in facts.values for o in n.outputs if o)]
+    left = [
+        node
+        for node in network.nodes
+        if not all(o in facts.values and o not in facts.quantised for o in node.outputs if o)
+    ]
     needed, kept = {value.name for value in network.outputs}, []
     for node in reversed(left):
         if needed.intersection(node.outputs):

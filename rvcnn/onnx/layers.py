@@ -9,7 +9,7 @@ from dataclasses import replace
 from rvcnn.errors import RvcnnError
 from rvcnn.ops import Concat, L2Normalize
 
-from . import elementwise, windows
+from . import elementwise, quantised, windows
 from .curves import Curve
 from .operators import OPERATORS
 from .region import Apart
@@ -55,6 +55,8 @@ def move(call):
     return [replace(term, moved=places) for places in results]
 
 
+MOVES = ("Flatten", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+
 LAYERS = {
     "Add": elementwise.plus,
     "AveragePool": windows.avg_pool,
@@ -79,6 +81,7 @@ LAYERS = {
     "Neg": elementwise.neg,
     "PRelu": elementwise.prelu,
     "Pad": windows.pad,
+    "QuantizeLinear": quantised.quantize,
     "ReduceMax": windows.over_pixels(windows.global_max_pool),
     "ReduceMean": windows.over_pixels(windows.global_avg_pool),
     "Relu": elementwise.relu,
@@ -88,9 +91,29 @@ LAYERS = {
     "Sum": elementwise.total,
     "Swish": elementwise.swish,
     "Upsample": windows.resize,
-    **dict.fromkeys(
-        ("Flatten", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
-        move,
-    ),
+    **dict.fromkeys(MOVES, move),
 }
 """By ONNX's operator types."""
+
+WINDOWS = ("Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool", "Pad", "ReduceMean")
+
+BY_ELEMENT = {
+    **dict.fromkeys(quantised.POINTWISE, quantised.pointwise),
+    **dict.fromkeys(MOVES, move),
+    "DequantizeLinear": quantised.dequantize,
+    "QuantizeLinear": quantised.quantize,
+}
+"""Those that take values which are functions of the bytes of a map."""
+
+ON_BYTES = BY_ELEMENT | {
+    **{name: LAYERS[name] for name in WINDOWS},
+    "QLinearConv": windows.qlinear_conv,
+    "QLinearMatMul": windows.qlinear_product,
+}
+"""Those that take bytes, or what they stand for, as they are."""
+
+FROM_BYTES = {"DequantizeLinear", "MaxPool", "QLinearConv", "QLinearMatMul", *MOVES}
+"""Those of them that take values that are bytes."""
+
+TO_BYTES = {"MaxPool", "QLinearConv", "QLinearMatMul", "QuantizeLinear", *MOVES}
+"""Those of them that make such values."""

@@ -1,17 +1,19 @@
 """Which nodes of a network run as rvcnn's graphs, and which on arrays."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from rvcnn.graph import Graph
-from rvcnn.ops import Conv2d
+from rvcnn.graph import Graph, Stored
+from rvcnn.ops import Conv2d, QuantizedConv2d
 
 from .call import Call
-from .layers import LAYERS, move
+from .layers import BY_ELEMENT, FROM_BYTES, LAYERS, ON_BYTES, TO_BYTES, move
 from .network import Network, Node
 from .order import reads
+from .quantised import HALF
 from .region import Apart, Region, Term
 from .rows import as_maps
 from .shapes import MALFORMED, Facts
@@ -31,12 +33,15 @@ class Part:
         The map of every value that is needed of it.
     shapes : mapping of str to tuple of int
         Shapes of those values.
+    dtypes : mapping of str to dtype
+        Types of those values, and of the source.
     """
 
     source: str
     graph: Graph
     results: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dtypes: Mapping[str, np.dtype] = field(default_factory=dict)
 
 
 def lower(network: Network, facts: Facts) -> tuple[Part | Node, ...]:
@@ -65,20 +70,44 @@ class _Lowering:
 
     def _add(self, node):
         layer = LAYERS.get(node.kind)
-        if layer is None or any(name not in self.facts.shapes for name in node.outputs if name):
+        known = layer is not None or node.kind in ON_BYTES
+        if not known or any(name not in self.facts.shapes for name in node.outputs if name):
             raise Apart(node.kind)
-        if any(self.facts.dtypes[name] != np.float32 for name in node.outputs if name):
-            raise Apart("numbers of another type")
         names = [name for name in node.inputs if name not in self.facts.values and name]
+        if not names:
+            raise Apart("constants")
+        self._check_types(node, names)
         if layer is move and not self.terms.keys() >= set(names):
             raise Apart("a part begins with a layer")  # that it may be of (N, H, W, C), turned
         region = self._region(names)
         terms = tuple(self._term(region, n) if n in names else None for n in node.inputs)
-        found = layer(Call(node, region, terms, self.facts, self.network.opset))
+        found = self._found(layer, Call(node, region, terms, self.facts, self.network.opset))
         found = found if isinstance(found, list) else [found]
         for name, term in zip(node.outputs, found, strict=False):
             self._check(name, term)
         self.terms.update(zip(node.outputs, found, strict=False))
+
+    def _check_types(self, node, names):
+        for others, allowed in ((names, FROM_BYTES), (node.outputs, TO_BYTES)):
+            types = {self.facts.dtypes[name] for name in others if name}
+            if types != {np.dtype(np.float32)} and not (
+                node.kind in allowed and types <= HALF.keys()
+            ):
+                raise Apart("numbers of another type")
+
+    def _found(self, layer, call):
+        """A layer's result: of bytes, if it can be, or of what they stand for."""
+        on_bytes = ON_BYTES.get(call.node.kind)
+        if on_bytes and any(term and term.map in call.region.stored for term in call.terms):
+            with contextlib.suppress(Apart):
+                if call.node.kind in BY_ELEMENT:
+                    return on_bytes(call)
+                terms = tuple(term and call.region.lined(term) for term in call.terms)
+                return on_bytes(call._replace(terms=terms))
+        if layer is None:
+            raise Apart(call.node.kind)
+        terms = tuple(term and call.region.real(term) for term in call.terms)
+        return layer(call._replace(terms=terms))
 
     def _check(self, name, term):
         """Raise Apart unless a layer's result has as many elements as the value."""
@@ -103,9 +132,9 @@ class _Lowering:
 
     def _new(self, source):
         shape, dtype = self.facts.shapes.get(source), self.facts.dtypes.get(source)
-        if shape is None or dtype != np.float32 or len(shape) not in (2, 4) or not np.prod(shape):
+        if shape is None or len(shape) not in (2, 4) or not np.prod(shape):
             raise Apart("no maps")
-        return Region(source, shape)
+        return Region(source, shape, Stored(1.0, 0.0) if dtype in HALF else None)
 
     def _term(self, region, name):
         return region.known() if name not in self.terms else region.made(name, self.terms[name])
@@ -115,13 +144,15 @@ class _Lowering:
         worth = {
             region
             for region in self.regions.values()
-            if any(isinstance(node.op, Conv2d) for node in region.nodes)
+            if any(isinstance(node.op, (Conv2d, QuantizedConv2d)) for node in region.nodes)
         }
         wanted, nodes = {region: {} for region in worth}, set()
         waiting = [value.name for value in self.network.outputs]
         seen = set(waiting)
         while waiting:
             name = waiting.pop()
+            if name in self.facts.values:
+                continue
             term = self._result(name, worth)
             if term is not None:
                 wanted[term.region][name] = term.map
@@ -142,6 +173,7 @@ class _Lowering:
         if term is None or term.region not in worth:
             return None
         try:
+            term = term.region.real(term)
             if term.region.is_in_order(term):
                 term = Term(term.region, term.map)
             term = term.region.settle(name, term, self.facts.shapes[name])
@@ -151,8 +183,9 @@ class _Lowering:
 
     def _part(self, region, results):
         shapes = {name: self.facts.shapes[name] for name in results}
+        dtypes = {name: self.facts.dtypes[name] for name in (*results, region.source)}
         graph = region.graph(dict.fromkeys(results.values()))
-        return Part(region.source, graph, results, shapes)
+        return Part(region.source, graph, results, shapes, dtypes)
 
     def _ordered(self, nodes, parts):
         """Each part right after what makes its source."""

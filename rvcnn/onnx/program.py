@@ -5,8 +5,9 @@ import threading
 import numpy as np
 
 from rvcnn import ops
+from rvcnn.graph import INPUT
 from rvcnn.ops.base import NO_BORDER
-from rvcnn.passes import finish, optimise
+from rvcnn.passes import finish, fuse_quantize, optimise
 from rvcnn.plan import Plan
 
 from .control import results
@@ -87,10 +88,11 @@ class PlanStep:
     def __init__(self, part, shape, threads):
         images, channels, *size = shape
         self._source = part.source
-        self._shapes = part.shapes
+        self._shapes, self._dtypes = part.shapes, part.dtypes
         self._is_one = not size and all(_is_pointwise(node.op) for node in part.graph.nodes)
-        graph = finish(optimise(part.graph))
-        self.plan = Plan(graph, (*(size or (1, images if self._is_one else 1)), channels))
+        graph = finish(fuse_quantize(optimise(part.graph)))
+        shape = (*(size or (1, images if self._is_one else 1)), channels)
+        self.plan = Plan(graph, shape, () if INPUT in graph.stored else None)
         places = {name: i for i, name in enumerate(graph.outputs)}
         self._places = {name: places[m] for name, m in part.results.items()}
         self._threads = threads
@@ -98,14 +100,22 @@ class PlanStep:
     def run(self, values):
         """Results by the values' names."""
         image = self.plan.input_shape
-        results = {name: np.empty(shape, np.float32) for name, shape in self._shapes.items()}
-        made = {name: self._images(value) for name, value in results.items()}
-        for i, x in enumerate(self._images(values[self._source])):
+        results = {
+            name: np.empty(shape, self._dtypes[name]) for name, shape in self._shapes.items()
+        }
+        made = {name: _as_bytes(self._images(value)) for name, value in results.items()}
+        source = values[self._source]
+        if source.dtype == np.int8:
+            source = source ^ np.int8(-128)
+        for i, x in enumerate(_as_bytes(self._images(source))):
             pixels = x.reshape(image[2], *image[:2]).transpose(1, 2, 0)
             maps = self.plan.run(np.ascontiguousarray(pixels), self._threads)
             for name, place in self._places.items():
                 channels_first = maps[place].transpose(2, 0, 1)
                 made[name][i] = channels_first.reshape(made[name].shape[1:])
+        for value in results.values():
+            if value.dtype == np.int8:
+                value ^= np.int8(-128)
         return results
 
     def _images(self, value):
@@ -113,8 +123,15 @@ class PlanStep:
         return value.reshape(len(value), -1).T[None] if self._is_one else value
 
 
+def _as_bytes(value):
+    """Integers of a byte without regard for their sign."""
+    return value.view(np.uint8) if value.dtype == np.int8 else value
+
+
 def _is_pointwise(op):
     """Whether each pixel that a layer makes depends on that pixel alone."""
+    if isinstance(op, ops.QuantizedConv2d):
+        op = op.conv
     if isinstance(op, ops.Conv2d):
         return op.kernel == op.stride == (1, 1) and op.padding == NO_BORDER
     return isinstance(op, _POINTWISE)
@@ -123,6 +140,7 @@ def _is_pointwise(op):
 _POINTWISE = (
     *(ops.Activation, ops.Add, ops.BatchNorm, ops.ClipCurve, ops.Concat),
     *(ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels),
+    *(ops.Dequantize, ops.Lookup, ops.Quantize, ops.QuantizedAdd, ops.QuantizedConcat),
 )
 
 

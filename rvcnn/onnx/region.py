@@ -5,17 +5,20 @@ a function of each element by itself is held back until a layer needs the result
 one node, or part of the layer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from rvcnn.errors import ShapeError
-from rvcnn.graph import INPUT, Graph, Node
+from rvcnn.graph import INPUT, Graph, Node, Stored
 from rvcnn.kernels.channels import shuffled
 from rvcnn.ops import (
     Activation,
     BatchNorm,
     ClipCurve,
+    Dequantize,
+    Lookup,
     Op,
     ShuffleChannels,
     SliceChannels,
@@ -35,6 +38,30 @@ class Apart(Exception):
     """What cannot be said in rvcnn's graph; it runs on arrays."""
 
 
+class Reading(NamedTuple):
+    """What the bytes of a map stand for.
+
+    Attributes
+    ----------
+    table : ndarray
+        (256,) float32: the real value of each; or uint8: another byte.
+    line : Stored or None
+        Scale and zero point, where real values are those of a line.
+    through : ndarray or None
+        (256,) uint8: what stands for ``line`` is that of each byte, not the byte.
+    """
+
+    table: np.ndarray
+    line: Stored | None = None
+    through: np.ndarray | None = None
+
+
+def line_of(stored):
+    """Bytes read as real values."""
+    values = np.arange(256, dtype=np.float32) - np.float32(stored.zero)
+    return Reading(values * np.float32(stored.scale), stored)
+
+
 @dataclass(frozen=True, eq=False)
 class Term:
     """What a value is: a map, and what is still to be done to it, of which there is one at most.
@@ -51,6 +78,8 @@ class Term:
     fill : float
     moved : ndarray or None
         For every element of the value, its place in the (N, C, H, W) array of the map.
+    reading : Reading or None
+        What the bytes of the map stand for, where they stand for real values.
     """
 
     region: "Region"
@@ -59,6 +88,7 @@ class Term:
     pad: tuple = NO_PAD
     fill: float = 0.0
     moved: np.ndarray | None = None
+    reading: Reading | None = None
 
     @property
     def has_vectors(self):
@@ -68,7 +98,8 @@ class Term:
     @property
     def is_plain(self):
         """Whether it is the map itself, in some shape."""
-        return self.moved is None and self.pad == NO_PAD and self.curve.is_identity
+        lone = self.moved is None and self.pad == NO_PAD
+        return lone and self.curve.is_identity and self.reading is None
 
 
 class Region:
@@ -87,14 +118,20 @@ class Region:
         With their parameters.
     shapes : dict of str to tuple of int
         (H, W, C) of every map.
+    stored : dict of str to Stored
+        Maps that are held as bytes.
+    read : set of str
+        Maps of bytes of which it is known what they stand for.
     """
 
-    def __init__(self, source, shape):
+    def __init__(self, source, shape, stored=None):
         self.source = source
         self.images, channels, *size = shape
         self.shapes = {INPUT: (*(size or (1, 1)), channels)}
         self.nodes = []
-        self._made = {}
+        self.stored = {} if stored is None else {INPUT: stored}
+        self.read = set()
+        self._made, self._copies = {}, {}
 
     def add(self, name, op: Op, *inputs, **params) -> Term:
         """Append a node; its result as a term.
@@ -104,6 +141,36 @@ class Region:
         Apart
             If the operator does not take such maps.
         """
+        if {key: value.shape for key, value in params.items()} != op.parameters():
+            raise Apart("parameters of other shapes")
+        if self.stored.keys() & inputs:
+            raise Apart("bytes")
+        return self._appended(name, op, inputs, params)
+
+    def add_bytes(self, name, op: Op, *inputs, stored=None, **params) -> Term:
+        """Append a node that reads or stores bytes; its result as a term.
+
+        Parameters
+        ----------
+        name : str
+        op : Op
+        *inputs : str
+        stored : Stored, optional
+            What the bytes of the result stand for; without it, it is of real values.
+        **params : ndarray
+            As the operator takes them.
+
+        Raises
+        ------
+        Apart
+            If the operator does not take such maps.
+        """
+        term = self._appended(name, op, inputs, params)
+        if stored is not None:
+            self.stored[term.map] = stored
+        return term
+
+    def _appended(self, name, op, inputs, params):
         name = f"{name}/" if name == INPUT else name  # an ONNX value may be called so too
         if name in self.shapes:
             raise Apart(f"two layers called {name}")
@@ -111,11 +178,44 @@ class Region:
             shape = op.infer(*(self.shapes[i] for i in inputs))
         except ShapeError as error:
             raise Apart(str(error)) from None
-        if {key: value.shape for key, value in params.items()} != op.parameters():
-            raise Apart("parameters of other shapes")
         self.nodes.append(Node(name, op, inputs, params))
         self.shapes[name] = shape
         return Term(self, name)
+
+    def lined(self, term: Term) -> Term:
+        """The same value as a term whose bytes are themselves, or those of a line if they can."""
+        if term.reading is None:
+            return term
+        table, line, through = term.reading
+        if table.dtype == np.uint8:
+            return replace(term, map=self._looked_up(term.map, table, line), reading=None)
+        if through is None:
+            return term
+        return replace(term, map=self._looked_up(term.map, through, line), reading=line_of(line))
+
+    def real(self, term: Term) -> Term:
+        """The same value as a term of real values, or of bytes that are themselves."""
+        term = self.lined(term)
+        if term.reading is None:
+            return term
+        table, line, _ = term.reading
+        if line is None:
+            return replace(term, map=self._looked_up(term.map, table), reading=None)
+        key = term.map, line
+        if key not in self._copies:
+            name, (scale, zero) = f"{term.map}/real {len(self._copies)}", np.atleast_1d(*line)
+            made = self.add_bytes(name, Dequantize(), term.map, in_scale=scale, in_zero=zero)
+            self._copies[key] = made.map
+        return replace(term, map=self._copies[key], reading=None)
+
+    def _looked_up(self, name, table, stored=None):
+        """The map of a function of each byte of another."""
+        key = name, table.tobytes()
+        if key not in self._copies:
+            copy = f"{name}/table {len(self._copies)}"
+            made = self.add_bytes(copy, Lookup(), name, stored=stored, table=table)
+            self._copies[key] = made.map
+        return self._copies[key]
 
     def known(self) -> Term:
         """The region's source as a term."""
@@ -123,7 +223,7 @@ class Region:
 
     def made(self, name, term) -> Term:
         """The term of a value, or the node that it has become."""
-        return self._made.get(name, term)
+        return self._made.get((name, term.map, term.reading is None), term)
 
     def whole(self, name):
         """Shape (N, C, H, W) of a map over all images."""
@@ -146,9 +246,10 @@ class Region:
         Apart
             If that takes more than rvcnn's operators.
         """
-        if name not in self._made:
-            self._made[name] = self._settled(name, term, shape)
-        return self._made[name]
+        key = name, term.map, term.reading is None
+        if key not in self._made:
+            self._made[key] = self._settled(name, term, shape)
+        return self._made[key]
 
     def _settled(self, name, term, shape):
         if term.moved is not None:
@@ -182,8 +283,14 @@ class Region:
         first = taken[:, 0] // pixels
         if not np.array_equal(taken, first[:, None] * pixels + np.arange(pixels)):
             raise Apart("elements moved between pixels")
-        op = _take(first, size[2])
-        return Term(self, term.map) if op is None else self.add(name, op, term.map)
+        op, x = _take(first, size[2]), term.map
+        if op is None:
+            taken = Term(self, x)
+        elif op.is_view and x in self.stored:
+            taken = self.add_bytes(name, op, x, stored=self.stored[x])
+        else:
+            taken = self.add(name, op, x)
+        return replace(taken, reading=term.reading)
 
     def order(self, term):
         """For each element of a value's first image, its place among the map's (C, H, W).
@@ -221,7 +328,7 @@ class Region:
 
     def graph(self, outputs) -> Graph:
         """The graph of the nodes that the outputs need."""
-        return Graph(tuple(self.nodes), tuple(outputs)).cut(outputs)
+        return Graph(tuple(self.nodes), tuple(outputs), self.stored).cut(outputs)
 
 
 def _take(order, channels):

@@ -39,11 +39,14 @@ class Facts:
         Those that do not depend on what the inputs hold.
     shapes : dict of str to tuple of int
     dtypes : dict of str to dtype
+    quantised : dict of str to Node
+        What makes those of ``values`` that are the real values of other constants.
     """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     dtypes: dict[str, np.dtype] = field(default_factory=dict)
+    quantised: dict[str, Node] = field(default_factory=dict)
 
     def know(self, name, value):
         """Take in a value."""
@@ -159,6 +162,8 @@ def _follow(node, facts, opset):
         )
         for name, value in zip(node.outputs, results, strict=False):
             facts.know(name, np.ascontiguousarray(value).reshape(value.shape))
+        if node.kind == "DequantizeLinear":
+            facts.quantised[node.outputs[0]] = node
         return
     if not all(name in facts.shapes for name in given):
         return

@@ -4,9 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from rvcnn.ops import WAYS, AvgPool, Bilinear, Conv2d, DepthToSpace, GlobalAvgPool, MaxPool, Repeat
+from rvcnn.ops import (
+    WAYS,
+    AvgPool,
+    Bilinear,
+    Conv2d,
+    DepthToSpace,
+    GlobalAvgPool,
+    MaxPool,
+    QuantizedGlobalAvgPool,
+    QuantizedMaxPool,
+    Repeat,
+)
 
 from .call import is_same, padded, sum_sides
+from .quantised import Steps, bytes_of, convolve, quantised, read
 from .region import NO_PAD, Apart
 from .shapes import window_of
 
@@ -14,24 +26,57 @@ from .shapes import window_of
 def conv(call):
     """A convolution, with the padding before it."""
     weight, bias = call.constant(1), call.constant(2)
-    if weight.ndim != 4 or weight.dtype != np.float32:
-        raise Apart("a convolution in other than two dimensions")
-    x, pad = padded(call)
-    window = window_of(call.node, call.shape()[2:], weight.shape[2:])
-    groups = call.node.attributes.get("group", 1)
-    padding = "same" if is_same(call, pad) else sum_sides(window.padding, pad)
-    op = Conv2d(
-        call.region.shapes[x][2],
-        len(weight),
-        window.kernel,
-        window.stride,
-        padding,
-        window.dilation,
-        groups,
-        bias is not None,
-    )
+    if weight.dtype != np.float32:
+        raise Apart("a convolution of other than real values")
+    x, op = _convolution(call, weight.shape, bias is not None)
+    if call.terms[0].reading is not None:
+        return _of_bytes(call, op, x, lambda v: v, 0)
     params = {"weight": weight} | ({} if bias is None else {"bias": bias})
     return call.region.add(call.name, op, x, **params)
+
+
+def _convolution(call, shape, bias):
+    """The map that a convolution by weights of a shape reads, and its operator."""
+    if len(shape) != 4:
+        raise Apart("a convolution in other than two dimensions")
+    x, pad = padded(call)
+    window = window_of(call.node, call.shape()[2:], shape[2:])
+    groups = call.node.attributes.get("group", 1)
+    padding = "same" if is_same(call, pad) else sum_sides(window.padding, pad)
+    channels = call.region.shapes[x][2]
+    sides = (window.kernel, window.stride, padding, window.dilation)
+    return x, Conv2d(channels, shape[0], *sides, groups, bias)
+
+
+def _of_bytes(call, op, x, laid_out, outputs):
+    """A convolution of bytes by constants; ``laid_out`` gives weights their place in it."""
+    steps, line = Steps.of(call, 1), call.terms[0].reading.line
+    if steps is None or line is None:
+        raise Apart("no product of whole numbers")
+    weights, scale = steps.weights(outputs)
+    unit = np.float64(scale) * line.scale
+    added, bias = Steps.of(call, 2), call.constant(2) if len(call.node.inputs) > 2 else None
+    if added is not None:
+        bias = added.bias(unit)
+    bias = np.zeros(len(unit)) if bias is None else np.float64(bias)
+    if bias.size not in (1, len(unit)) or bias.shape[:-1] not in ((), (1,)):
+        raise Apart("a bias for each image")
+    bias = np.array(np.broadcast_to(bias.reshape(-1), len(unit)))
+    return convolve(call.region, call.name, op, x, line, laid_out(weights), scale, bias)
+
+
+def qlinear_conv(call):
+    """A convolution from bytes to bytes."""
+    weight, dtypes = call.constant(3), call.facts.dtypes
+    x, op = _convolution(call, weight.shape, True)
+    line = bytes_of(dtypes[call.node.inputs[0]], call.constant(1), call.constant(2))
+    stored = bytes_of(dtypes[call.name], call.constant(6), call.constant(7))
+    read(call.region, call.terms[0], line)
+    weights, scale = Steps(weight, call.constant(4), call.constant(5), 0).weights(0)
+    bias = call.constant(8)
+    bias = np.zeros(len(scale)) if bias is None else bias * (np.float64(scale) * line.scale)
+    real = convolve(call.region, f"{call.name}/real", op, x, line, weights, scale, bias)
+    return quantised(call.region, call.name, real, stored)
 
 
 def conv_transpose(call):
@@ -68,28 +113,56 @@ def product(call):
         raise Apart("a product in other than two dimensions")
     if is_gemm and (attributes.get("transA") or call.terms[0] is None):
         raise Apart("a transposed first factor")
-    weight = weight if is_gemm and attributes.get("transB") else weight.T
-    if is_gemm:
-        weight = weight * np.float32(attributes.get("alpha", 1.0))
-    term = call.terms[0]
-    if term.moved is None:
-        term = call.region.settle(call.node.inputs[0], term, shape)
-    order = call.region.order(term)
-    height, width, channels = call.region.shapes[term.map]
-    is_whole = len(order) == weight.shape[1] == channels * height * width
-    if not is_whole or not np.array_equal(np.sort(order), np.arange(len(order))):
-        raise Apart("a product of other than all elements, each once")
-    dense = np.zeros((len(weight), channels * height * width), np.float32)
-    dense[:, order] = weight
-    params = {"weight": dense.reshape(len(weight), channels, height, width)}
+    turned = is_gemm and bool(attributes.get("transB"))
+    x, op, laid_out = _product(call, weight.shape if turned else weight.shape[::-1])
+    alpha, beta = (np.float32(attributes.get(k, 1.0)) for k in ("alpha", "beta"))
+    if call.terms[0].reading is not None:
+        if is_gemm and (alpha != 1 or beta != 1):
+            raise Apart("a product times a number")
+        return _of_bytes(call, op, x, lambda v: laid_out(v if turned else v.T), 1 - turned)
+    weight = weight if turned else weight.T
+    params = {"weight": laid_out(weight * alpha if is_gemm else weight)}
     bias = call.constant(2) if is_gemm else None
     if bias is not None:
-        bias = np.asarray(bias, np.float32) * np.float32(attributes.get("beta", 1.0))
+        bias = np.asarray(bias, np.float32) * beta
         if bias.size not in (1, len(weight)) or bias.shape[:-1] not in ((), (1,)):
             raise Apart("a bias for each image")
         params["bias"] = np.array(np.broadcast_to(bias.reshape(-1), len(weight)))
-    op = Conv2d(channels, len(weight), (height, width), bias=bias is not None)
-    return call.region.add(call.name, op, term.map, **params)
+    return call.region.add(call.name, replace(op, bias=bias is not None), x, **params)
+
+
+def _product(call, shape):
+    """The map that a product by (N, K) weights reads, its operator, and what lays weights out."""
+    term, (outputs, length) = call.terms[0], shape
+    if term.moved is None:
+        term = call.region.settle(call.node.inputs[0], term, call.shape())
+    order = call.region.order(term)
+    height, width, channels = call.region.shapes[term.map]
+    is_whole = len(order) == length == channels * height * width
+    if not is_whole or not np.array_equal(np.sort(order), np.arange(len(order))):
+        raise Apart("a product of other than all elements, each once")
+
+    def laid_out(weight):
+        dense = np.zeros((outputs, length), weight.dtype)
+        dense[:, order] = weight
+        return dense.reshape(outputs, channels, height, width)
+
+    return term.map, Conv2d(channels, outputs, (height, width)), laid_out
+
+
+def qlinear_product(call):
+    """A product from bytes to bytes."""
+    weight, dtypes = call.constant(3), call.facts.dtypes
+    if weight.ndim != 2 or len(call.shape()) != 2:
+        raise Apart("a product in other than two dimensions")
+    x, op, laid_out = _product(call, weight.shape[::-1])
+    line = bytes_of(dtypes[call.node.inputs[0]], call.constant(1), call.constant(2))
+    stored = bytes_of(dtypes[call.name], call.constant(6), call.constant(7))
+    read(call.region, call.terms[0], line)
+    weights, scale = Steps(weight, call.constant(4), call.constant(5)).weights(1)
+    name, weights = f"{call.name}/real", laid_out(weights.T)
+    real = convolve(call.region, name, op, x, line, weights, scale, np.zeros(len(scale)))
+    return quantised(call.region, call.name, real, stored)
 
 
 def pad(call):
@@ -117,7 +190,13 @@ def max_pool(call):
         x = call.map().map
     window = _pool_window(call)
     padding = "same" if is_same(call, sides) else sum_sides(window.padding, sides)
-    return call.region.add(call.name, MaxPool(window.kernel, window.stride, padding), x)
+    if x not in call.region.stored:
+        return call.region.add(call.name, MaxPool(window.kernel, window.stride, padding), x)
+    if term.reading is not None and (np.diff(term.reading.table) < 0).any():
+        raise Apart("bytes in another order than what they stand for")
+    op = QuantizedMaxPool(window.kernel, window.stride, padding)
+    pooled = call.region.add_bytes(call.name, op, x, stored=call.region.stored[x])
+    return replace(pooled, reading=term.reading)
 
 
 def avg_pool(call):
@@ -146,7 +225,14 @@ def _pool_window(call):
 
 
 def global_avg_pool(call):
-    return call.region.add(call.name, GlobalAvgPool(), call.map().map)
+    x, reading = call.map().map, call.terms[0].reading
+    if reading is None:
+        return call.region.add(call.name, GlobalAvgPool(), x)
+    if reading.line is None or np.prod(call.region.shapes[x][:2]) > 2**23:
+        raise Apart("no mean of whole numbers")
+    scale, zero = np.atleast_1d(*reading.line)
+    op = QuantizedGlobalAvgPool()
+    return call.region.add_bytes(call.name, op, x, in_scale=scale, in_zero=zero)
 
 
 def global_max_pool(call):

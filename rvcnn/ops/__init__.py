@@ -1,6 +1,7 @@
 """Operators of the graph: shapes, reference and lowering of each in one place."""
 
 from .base import Op, Shape
+from .bytes import Lookup, QuantizedAdd, QuantizedConcat, QuantizedMaxPool
 from .channels import Concat, Interleave, ShuffleChannels, SliceChannels, TakeChannels
 from .conv import Conv2d, InterleavedConv2d, Linear
 from .elementwise import Activation, Add, BatchNorm, ClipCurve, ScaleChannels
@@ -30,11 +31,15 @@ __all__ = [
     "InterleavedConv2d",
     "L2Normalize",
     "Linear",
+    "Lookup",
     "MaxPool",
     "Op",
     "Quantize",
+    "QuantizedAdd",
+    "QuantizedConcat",
     "QuantizedConv2d",
     "QuantizedGlobalAvgPool",
+    "QuantizedMaxPool",
     "QuantizedScaleChannels",
     "Repeat",
     "ScaleChannels",

@@ -3,11 +3,12 @@
 from .fold_batch_norm import fold_batch_norm
 from .fuse_activation import fuse_activation
 from .fuse_interleave import fuse_interleave
+from .fuse_quantize import fuse_quantize
 from .fuse_residual import fuse_residual
 from .fuse_shuffle import fuse_shuffle
 from .quantise import quantise
 
-__all__ = ["PASSES", "finish", "optimise", "quantise"]
+__all__ = ["PASSES", "finish", "fuse_quantize", "optimise", "quantise"]
 
 PASSES = (fold_batch_norm, fuse_activation, fuse_residual, fuse_activation, fuse_shuffle)
 
