@@ -5,6 +5,9 @@ import pytest
 from hostile_onnx import model, node, tensor
 
 import rvcnn
+from rvcnn.onnx.model import to_model
+from rvcnn.onnx.read import read as read_file
+from rvcnn.weights.contents import Refusal
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx`")
 pytestmark = pytest.mark.compare
@@ -303,3 +306,15 @@ def test_parts_that_begin_and_end_with_bytes(dtype):
     for got, want in zip(*results, strict=True):
         assert got.dtype == dtype
         np.testing.assert_array_equal(got, want)
+
+
+def test_a_quantised_network_is_no_model():
+    """Its numbers are not those of a weights file; the message says how to run it."""
+    nodes = [*START, *held("f", "c"), node("GlobalAveragePool", "c", "y")]
+    made, _ = session_of(nodes)
+    made.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+    made.graph.initializer[[t.name for t in made.graph.initializer].index("w")].CopyFrom(
+        tensor("w", TENSORS["w"][:, :3])
+    )
+    with pytest.raises(Refusal, match=r"its layers are quantised.*rvcnn\.onnx\.load"):
+        to_model(read_file(made))

@@ -106,6 +106,8 @@ def _graph(network, size):
     if len(steps) != 1 or not isinstance(steps[0], Part) or steps[0].source != given.name:
         apart = sorted({step.kind for step in steps if isinstance(step, Node)})
         raise Refusal(_reason(f"{', '.join(map(shown, apart)) or 'nothing'} runs apart"))
+    if any(node.name in steps[0].graph.stored for node in steps[0].graph.nodes):
+        raise Refusal(_reason("its layers are quantised"))
     return steps[0].graph, notes
 
 
