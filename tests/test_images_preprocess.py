@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -100,11 +101,23 @@ def test_a_smooth_image_agrees_everywhere(width, height, more):
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
-@pytest.mark.parametrize("size", [(1, 20000), (20000, 1), (20000, 3), (2, 19999)])
+@pytest.mark.parametrize(
+    "size", [(1, 20000), (20000, 1), (20000, 3), (2, 19999), (400, 1999), (1999, 400)]
+)
 def test_long_strips(size, interpolation):
     pre = Preprocess(resize=12, crop=10, interpolation=interpolation)
     image = noise_for(interpolation, *size)
     assert agrees(pre.pixels(image), whole(image, pre))
+
+
+def test_of_a_strip_no_more_is_cut_out_than_pillow_cuts(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    monkeypatch.setattr("rvcnn.images.preprocess._MOST_TO_CUT", 2000)
+    pre = Preprocess(resize=12, crop=10, interpolation="bicubic")
+    image = noise_for("bicubic", 1999, 400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert agrees(pre.pixels(image), whole(image, pre))
 
 
 def test_a_long_strip_costs_nothing():

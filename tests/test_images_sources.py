@@ -1,5 +1,6 @@
 """What can be given to decode, and every bad input: an ImageError of one line, nothing else."""
 
+import errno
 import io
 import os
 import tempfile
@@ -247,6 +248,31 @@ def test_damaged_files_never_raise_anything_else(name):
                 decode(bytes(damaged), max_megapixels=4)
             except ImageError as error:
                 assert len(str(error)) <= 160
+
+
+@pytest.mark.parametrize("healthy", [0, 16, 5000])
+def test_a_disk_that_fails_while_a_file_is_read(tmp_path, monkeypatch, healthy):
+    path = tmp_path / "a.bmp"
+    path.write_bytes(encoded(np.zeros((900, 900), np.uint8), "BMP"))
+
+    class Failing(io.FileIO):
+        def read(self, size=-1):
+            if self.tell() >= healthy:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    monkeypatch.setattr(sources, "_open_regular", lambda *_: Failing(path))
+    assert reason(path) == os.strerror(errno.EIO)
+
+
+def test_memory_that_is_not_enough_for_the_pixels():
+    class Large(Image.Image):
+        def load(self):
+            raise MemoryError
+
+    image = Large()
+    image.__dict__.update(Image.new("RGB", (9, 9)).__dict__)
+    assert reason(image) == "not enough memory to decode it"
 
 
 def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):

@@ -60,6 +60,15 @@ def test_an_index_in_the_folder_comes_first(read_only, monkeypatch):
     assert Index.open(read_only).location == inside
 
 
+def test_an_index_folder_of_somebody_elses_is_not_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(locate, "user_data_folder", lambda: tmp_path / "data")
+    (tmp_path / "photos" / ".rvcnn").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: tmp_path / "data" in Path(path).parents)
+    index = Index.create(tmp_path / "photos", 4)
+    assert index.location.is_relative_to(tmp_path / "data")
+    assert list((tmp_path / "photos" / ".rvcnn").iterdir()) == []
+
+
 def test_nowhere_to_write(read_only, monkeypatch):
     monkeypatch.setattr(locate, "user_data_folder", lambda: read_only / "data")
     with pytest.raises(RvcnnError, match="cannot be written to, nor can"):
