@@ -31,9 +31,11 @@ from .functional import (
     linear,
     lstm,
     max_pool,
+    multiply,
     scale_shift,
     squeeze_excite,
     take_channels,
+    tanh,
 )
 from .functional_u8 import (
     dequantize,
@@ -92,6 +94,7 @@ __all__ = [
     "neighbours",
     "pruning",
     "max_pool",
+    "multiply",
     "quantize",
     "quantized_add",
     "quantized_conv2d",
@@ -105,6 +108,7 @@ __all__ = [
     "scale_shift",
     "squeeze_excite",
     "take_channels",
+    "tanh",
     "target",
     "user_cache",
 ]

@@ -11,7 +11,7 @@ from ._program import At, Call
 from .activation import FLOOR, GATE, SIGMOID, SILU, applied
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve, sigmoid
+    from ._curves import clip_curve, sigmoid, tanh
     from ._simd import at_least, load, load_u8, store
 
 
@@ -68,6 +68,25 @@ def f32_add(out: F32, a: F32, b: F32, rows: int, length: int, out_row: int, a_ro
         for i in range(0, length, LANES):
             total = load(a, y * a_row + i, LANES) + load(b, y * b_row + i, LANES)
             store(out, y * out_row + i, total)
+
+
+@kernel("f32_multiply__v{LANES}", _along_rows, _values_of("out", "a", "b"))
+def f32_multiply(
+    out: F32, a: F32, b: F32, rows: int, length: int, out_row: int, a_row: int, b_row: int
+):
+    """``a * b``; ``out`` may be either."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            product = load(a, y * a_row + i, LANES) * load(b, y * b_row + i, LANES)
+            store(out, y * out_row + i, product)
+
+
+@kernel("f32_tanh__v{LANES}", _along_rows, _values_of("out", "x"))
+def f32_tanh(out: F32, x: F32, rows: int, length: int, out_row: int, x_row: int):
+    """``tanh(x)``; ``out`` may be ``x``."""
+    for y in range(rows):
+        for i in range(0, length, LANES):
+            store(out, y * out_row + i, tanh(load(x, y * x_row + i, LANES)))
 
 
 @kernel("f32_scale__v{LANES}", _over_pixels, _rows_of("out", "x"))
@@ -182,6 +201,16 @@ def copy(out, x):
 def add(out, a, b):
     """Calls for the sum of two maps."""
     return _cover_rows(f32_add, out, [a, b])
+
+
+def multiply(out, a, b):
+    """Calls for the product of two maps, element by element."""
+    return _cover_rows(f32_multiply, out, [a, b])
+
+
+def tanh_of(out, x):
+    """Calls for the hyperbolic tangent of a map."""
+    return _cover_rows(f32_tanh, out, [x])
 
 
 def scale_shift(out, x, scale, shift=None):

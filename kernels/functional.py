@@ -216,6 +216,24 @@ def add(a, b):
     return out
 
 
+def multiply(a, b):
+    """Product of two maps, element by element."""
+    a, b = _array(a, 3, "a"), _array(b, 3, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"cannot multiply maps of {a.shape} and {b.shape}")
+    out = np.empty_like(a)
+    run(elementwise.multiply(Map.of(out), Map.of(a), Map.of(b)))
+    return out
+
+
+def tanh(x):
+    """Hyperbolic tangent of a map."""
+    x = _array(x, 3, "x")
+    out = np.empty_like(x)
+    run(elementwise.tanh_of(Map.of(out), Map.of(x)))
+    return out
+
+
 def interleave(a, b):
     """Channels of two maps by turns: those of ``a`` are the even ones."""
     a, b = _array(a, 3, "a"), _array(b, 3, "b")

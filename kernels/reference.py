@@ -131,6 +131,16 @@ def add(a, b):
     return _f64(a) + _f64(b)
 
 
+def multiply(a, b):
+    """Multiply two maps, element by element."""
+    return _f64(a) * _f64(b)
+
+
+def tanh(x):
+    """Compute the hyperbolic tangent."""
+    return np.tanh(_f64(x))
+
+
 def interleave(a, b):
     """Take the channels of two maps by turns."""
     return np.stack([_f64(a), _f64(b)], axis=3).reshape(*a.shape[:2], -1)

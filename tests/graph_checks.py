@@ -211,6 +211,10 @@ def _length(op, params, inputs, want):
     return rounding_bound(np.abs(want), want.size)
 
 
+def _tanh(op, params, inputs, want):
+    return 8 * EPS * np.abs(want)
+
+
 _BOUNDS = {
     ops.Conv2d: _products,
     ops.InterleavedConv2d: _interleaved_products,
@@ -218,14 +222,16 @@ _BOUNDS = {
     ops.Activation: _activation,
     ops.BatchNorm: _batch_norm,
     ops.Add: _one_rounding,
+    ops.Multiply: _one_rounding,
     ops.ScaleChannels: _one_rounding,
+    ops.Tanh: _tanh,
     ops.GlobalAvgPool: _mean,
     ops.AvgPool: _window_mean,
     ops.ClipCurve: _clip_curve,
     **dict.fromkeys(
         (ops.Concat, ops.Interleave, ops.MaxPool, ops.ShuffleChannels, ops.SliceChannels), _exact
     ),
-    **dict.fromkeys((ops.DepthToSpace, ops.Repeat, ops.TakeChannels), _exact),
+    **dict.fromkeys((ops.Crop, ops.DepthToSpace, ops.Repeat, ops.TakeChannels), _exact),
     ops.Bilinear: _bilinear,
     ops.L2Normalize: _length,
 }

@@ -119,6 +119,8 @@ ELEMENTWISE = [
     activation((2000,), "silu"),
     *(activation(100, "leaky_relu", slope=s) for s in (0.1, 0.0, 1.0, -0.5, 1.5)),
     *(simple("add", (3, 5, c), (3, 5, c)) for c in CHANNELS),
+    *(simple("multiply", (3, 5, c), (3, 5, c)) for c in CHANNELS),
+    *(simple("tanh", (3, 5, c)) for c in CHANNELS),
     *(simple("scale_shift", (3, 5, c), c, c) for c in CHANNELS),
     *(simple("scale_shift", (3, 5, c), c) for c in CHANNELS),
     *(batch_norm((4, 3), c, 1e-3) for c in (1, 8, 21)),

@@ -125,6 +125,12 @@ class Problem(NamedTuple):
     def _bound_add(self):
         return EPS * np.abs(self.want())
 
+    _bound_multiply = _bound_add
+
+    def _bound_tanh(self):
+        """Rounding of the exponential, of three sums and of a quotient."""
+        return 8 * EPS * np.abs(self.want())
+
     def _bound_interleave(self):
         return np.zeros_like(self.want())
 

@@ -87,6 +87,8 @@ INSTRUCTIONS = {
     "f32_winograd_input": (r"f(add|sub)\s+v\d+\.4s", r"v(add|sub)ps\s.*%{}mm"),
     "f32_winograd_output": (r"f(add|sub)\s+v\d+\.4s", r"v(add|sub)ps\s.*%{}mm"),
     "f32_scale": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
+    "f32_multiply": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
+    "f32_tanh": FMA,
     "f32_add": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_global_avg_pool": (r"fadd\s+v\d+\.4s", r"vaddps\s.*%{}mm"),
     "f32_pool": (r"fmax\s+v\d+\.4s", r"vmaxps\s.*%{}mm"),

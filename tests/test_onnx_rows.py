@@ -36,6 +36,8 @@ TENSORS = {
     "empty": np.zeros(0, np.float32),
     "twice": np.array([1, 1, 2], np.float32),
     "sizes": np.array([2, 12, 46]),
+    "minus": np.array(-1),
+    "last_matrix": randoms(12, 5),
     "flat_matrix": randoms(12 * WIDTH, 5),
 }
 CONV = node("Conv", "image w", "c", pads=[1, 1])
@@ -113,6 +115,43 @@ CASES = {
     "to a size": (
         [CONV, node("Resize", "c empty empty sizes", mode="linear")],
         ["Conv2d", "Bilinear"],
+    ),
+    "later results dropped": (
+        [
+            node("Conv", "image w", "c", pads=[4, 4], dilations=[2]),
+            *(node("Slice", "c start chomp last", "r"), node("Relu", "r")),
+        ],
+        ["Conv2d relu"],
+    ),
+    "dropped after the activation": (
+        [
+            *(node("Conv", "image w", "c", pads=[5, 4], strides=[2]), node("Relu", "c", "r")),
+            node("Slice", "r last chomp last"),
+        ],
+        ["Conv2d relu"],
+    ),
+    "more dropped than was padded": (
+        [CONV, node("Slice", "c last chomp last", "s"), node("Relu", "s")],
+        ["Conv2d", "Crop", "Activation"],
+    ),
+    "channels of some": (
+        [
+            *(CONV, node("Slice", "c start chomp last", "s")),
+            node("Slice", "s first last first", "t"),
+            node("Relu", "t"),
+        ],
+        ["Conv2d", "Crop", "Activation"],
+    ),
+    "the last alone": (
+        [CONV, node("Gather", "c minus", "s", axis=2), node("Gemm", "s last_matrix")],
+        ["Conv2d", "Crop", "Conv2d"],
+    ),
+    "a gate": (
+        [
+            *(CONV, node("Split", "c halves", "a b", axis=1), node("Tanh", "a", "t")),
+            *(node("Sigmoid", "b", "s"), node("Mul", "t s")),
+        ],
+        ["Conv2d", "Tanh", "Activation", "Multiply"],
     ),
     "product": (
         [CONV, node("Flatten", "c", "f"), node("Gemm", "f flat_matrix")],

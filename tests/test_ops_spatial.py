@@ -28,6 +28,10 @@ def spread():
             ("inner mean", ops.AvgPool((3, 3), (2, 2), "same", include_pad=False), "view"),
             ("clipped", ops.ClipCurve(-0.2, 0.4, -0.5, 1.5), "view"),
             ("gate", ops.ClipCurve(0.2, 0.5, 0.0, 1.0, gate=True), "view"),
+            ("bent", ops.Tanh(), "view"),
+            ("gated", ops.Multiply(), "bent", "view"),
+            ("cropped", ops.Crop(((1, 0), (0, 2))), "gated"),
+            ("after cropped", ops.Conv2d(17, 3, (2, 2), padding=PADDING), "cropped"),
             outputs=[
                 "after depth",
                 "after large",
@@ -37,6 +41,7 @@ def spread():
                 "inner mean",
                 "clipped",
                 "gate",
+                "after cropped",
             ],
         )
     )

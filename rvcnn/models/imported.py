@@ -22,9 +22,9 @@ OPS = {
     op.__name__: op
     for op in (
         *(ops.Activation, ops.Add, ops.AvgPool, ops.BatchNorm, ops.Bilinear, ops.ClipCurve),
-        *(ops.Concat, ops.Conv2d, ops.DepthToSpace, ops.GlobalAvgPool, ops.Interleave),
-        *(ops.L2Normalize, ops.Linear, ops.MaxPool, ops.Repeat, ops.ScaleChannels),
-        *(ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels),
+        *(ops.Concat, ops.Conv2d, ops.Crop, ops.DepthToSpace, ops.GlobalAvgPool),
+        *(ops.Interleave, ops.L2Normalize, ops.Linear, ops.MaxPool, ops.Multiply, ops.Repeat),
+        *(ops.ScaleChannels, ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels, ops.Tanh),
     )
 }
 """Operators that a file may name."""
@@ -141,6 +141,7 @@ _READERS = {
     tuple[int, int]: _pair,
     tuple[float, float]: _scales,
     tuple[int, ...]: _counts,
+    Sides: _sides,
     Sides | str: _sides,
 }
 """By the type of an operator's attribute."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rvcnn.ops import Add, ScaleChannels
+from rvcnn.ops import Add, Multiply, ScaleChannels, Tanh
 
 from .call import vector
 from .curves import Curve
@@ -88,6 +88,8 @@ def times(call):
             if curve is not None and call.shape(0) == call.shape(1):
                 return replace(other, curve=curve)
     x, factors = call.map(0).map, call.map(1).map
+    if call.region.shapes[x] == call.region.shapes[factors]:
+        return call.region.add(call.name, Multiply(), x, factors)
     if call.region.shapes[x][:2] == (1, 1) != call.region.shapes[factors][:2]:
         x, factors = factors, x
     return call.region.add(call.name, ScaleChannels(), x, factors)
@@ -115,6 +117,10 @@ def clip(call):
 
 def relu(call):
     return call.bent(lambda curve: curve.clip(0.0, np.inf))
+
+
+def tanh(call):
+    return call.region.add(call.name, Tanh(), call.map().map)
 
 
 def neg(call):

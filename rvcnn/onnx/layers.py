@@ -90,6 +90,7 @@ LAYERS = {
     "Sub": elementwise.minus,
     "Sum": elementwise.total,
     "Swish": elementwise.swish,
+    "Tanh": elementwise.tanh,
     "Upsample": windows.resize,
     **dict.fromkeys(MOVES, move),
 }

@@ -138,7 +138,7 @@ def _is_pointwise(op):
 
 
 _POINTWISE = (
-    *(ops.Activation, ops.Add, ops.BatchNorm, ops.ClipCurve, ops.Concat),
+    *(ops.Activation, ops.Add, ops.BatchNorm, ops.ClipCurve, ops.Concat, ops.Multiply, ops.Tanh),
     *(ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels),
     *(ops.Dequantize, ops.Lookup, ops.Quantize, ops.QuantizedAdd, ops.QuantizedConcat),
 )

@@ -17,6 +17,7 @@ from rvcnn.ops import (
     Activation,
     BatchNorm,
     ClipCurve,
+    Crop,
     Dequantize,
     Lookup,
     Op,
@@ -275,22 +276,30 @@ class Region:
         return self.add(name, ClipCurve(*numbers, curve.gate), term.map)
 
     def _taken(self, name, term, shape):
-        order, size = self.order(term), self.shapes[term.map]
-        pixels = size[0] * size[1]
-        if not 2 <= len(shape) <= 4 or (1,) * (4 - len(shape)) + tuple(shape[2:]) != size[:2]:
+        order, (height, width, channels) = self.order(term), self.shapes[term.map]
+        if not order.size or not 2 <= len(shape) <= 4:
+            raise Apart("elements that are no map's")
+        rows, columns = (1,) * (4 - len(shape)) + tuple(shape[2:])
+        top, left = divmod(int(order[0]) % (height * width), width)
+        pixels = np.arange(height * width).reshape(height, width)
+        pixels = pixels[top : top + rows, left : left + columns].reshape(-1)
+        if len(pixels) != rows * columns:
             raise Apart("elements moved between pixels")
-        taken = order.reshape(-1, pixels)
-        first = taken[:, 0] // pixels
-        if not np.array_equal(taken, first[:, None] * pixels + np.arange(pixels)):
+        taken = order.reshape(-1, len(pixels))
+        first = taken[:, 0] // (height * width)
+        if not np.array_equal(taken, first[:, None] * (height * width) + pixels):
             raise Apart("elements moved between pixels")
-        op, x = _take(first, size[2]), term.map
-        if op is None:
-            taken = Term(self, x)
-        elif op.is_view and x in self.stored:
-            taken = self.add_bytes(name, op, x, stored=self.stored[x])
-        else:
-            taken = self.add(name, op, x)
-        return replace(taken, reading=term.reading)
+        x, take = term.map, _take(first, channels)
+        crop = _crop((top, left), (rows, columns), (height, width))
+        if take is not None:
+            other = name if crop is None else f"{name}/channels"
+            if take.is_view and x in self.stored:
+                x = self.add_bytes(other, take, x, stored=self.stored[x]).map
+            else:
+                x = self.add(other, take, x).map
+        if crop is not None:
+            x = self.add(name, crop, x).map
+        return Term(self, x, reading=term.reading)
 
     def order(self, term):
         """For each element of a value's first image, its place among the map's (C, H, W).
@@ -329,6 +338,13 @@ class Region:
     def graph(self, outputs) -> Graph:
         """The graph of the nodes that the outputs need."""
         return Graph(tuple(self.nodes), tuple(outputs), self.stored).cut(outputs)
+
+
+def _crop(first, size, whole):
+    """The operator that takes pixels from ``first`` on; None if it takes all."""
+    edges = zip(first, size, whole, strict=True)
+    sides = tuple((before, n - before - length) for before, length, n in edges)
+    return None if sides == NO_PAD else Crop(sides)
 
 
 def _take(order, channels):

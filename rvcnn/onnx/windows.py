@@ -134,7 +134,7 @@ def product(call):
 def _product(call, shape):
     """The map that a product by (N, K) weights reads, its operator, and what lays weights out."""
     term, (outputs, length) = call.terms[0], shape
-    if term.moved is None:
+    if term.moved is None or term.moved.size < np.prod(call.region.whole(term.map)):
         term = call.region.settle(call.node.inputs[0], term, call.shape())
     order = call.region.order(term)
     height, width, channels = call.region.shapes[term.map]

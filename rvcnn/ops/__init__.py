@@ -4,7 +4,7 @@ from .base import Op, Shape
 from .bytes import Lookup, QuantizedAdd, QuantizedConcat, QuantizedMaxPool
 from .channels import Concat, Interleave, ShuffleChannels, SliceChannels, TakeChannels
 from .conv import Conv2d, InterleavedConv2d, Linear
-from .elementwise import Activation, Add, BatchNorm, ClipCurve, ScaleChannels
+from .elementwise import Activation, Add, BatchNorm, ClipCurve, Multiply, ScaleChannels, Tanh
 from .pool import AvgPool, GlobalAvgPool, L2Normalize, MaxPool
 from .quantized import (
     Dequantize,
@@ -13,7 +13,7 @@ from .quantized import (
     QuantizedGlobalAvgPool,
     QuantizedScaleChannels,
 )
-from .spatial import WAYS, Bilinear, DepthToSpace, Repeat, Way
+from .spatial import WAYS, Bilinear, Crop, DepthToSpace, Repeat, Way
 
 __all__ = [
     "Activation",
@@ -24,6 +24,7 @@ __all__ = [
     "ClipCurve",
     "Concat",
     "Conv2d",
+    "Crop",
     "DepthToSpace",
     "Dequantize",
     "GlobalAvgPool",
@@ -33,6 +34,7 @@ __all__ = [
     "Linear",
     "Lookup",
     "MaxPool",
+    "Multiply",
     "Op",
     "Quantize",
     "QuantizedAdd",
@@ -47,6 +49,7 @@ __all__ = [
     "ShuffleChannels",
     "SliceChannels",
     "TakeChannels",
+    "Tanh",
     "WAYS",
     "Way",
 ]

@@ -98,6 +98,36 @@ class Add(Op):
 
 
 @dataclass(frozen=True)
+class Multiply(Op):
+    """Product of two maps, element by element."""
+
+    def infer(self, a, b):
+        if a != b:
+            raise ShapeError(f"cannot multiply maps of {a} and {b}")
+        return a
+
+    def reference(self, params, a, b):
+        return a * b
+
+    def lower(self, params, out, a, b):
+        return elementwise.multiply(out, a, b)
+
+
+@dataclass(frozen=True)
+class Tanh(Op):
+    """Hyperbolic tangent of each element."""
+
+    def infer(self, x):
+        return x
+
+    def reference(self, params, x):
+        return np.tanh(x)
+
+    def lower(self, params, out, x):
+        return elementwise.tanh_of(out, x)
+
+
+@dataclass(frozen=True)
 class ScaleChannels(Op):
     """A map times a (1, 1, C) map of factors: the excitation of squeeze-excite."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import elementwise, interpolate, reference
 
-from .base import Op
+from .base import Op, Sides
 
 
 def _phase(out, y, x, block):
@@ -18,6 +18,34 @@ def _phase(out, y, x, block):
     offset = out.offset + y * out.row + x * out.pixel
     rows, pixels = out.row * block[0], out.pixel * block[1]
     return out._replace(offset=offset, height=height, width=width, row=rows, pixel=pixels)
+
+
+@dataclass(frozen=True)
+class Crop(Op):
+    """A map without some of its outer rows and columns.
+
+    Attributes
+    ----------
+    sides : tuple of tuple
+        Pixels that are cut off: ((above, below), (left, right)).
+    """
+
+    sides: Sides
+
+    def infer(self, x):
+        size = [n - sum(cut) for n, cut in zip(x[:2], self.sides, strict=True)]
+        if min(size) < 1:
+            raise ShapeError(f"nothing is left of {x} without {self.sides}")
+        return (*size, x[2])
+
+    def reference(self, params, x):
+        (top, bottom), (left, right) = self.sides
+        return x[top : x.shape[0] - bottom, left : x.shape[1] - right]
+
+    def lower(self, params, out, x):
+        (top, _), (left, _) = self.sides
+        inner = x._replace(offset=x.at(top, left).offset, height=out.height, width=out.width)
+        return elementwise.copy(out, inner)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from .fold_batch_norm import fold_batch_norm
 from .fuse_activation import fuse_activation
+from .fuse_crop import fuse_crop
 from .fuse_interleave import fuse_interleave
 from .fuse_quantize import fuse_quantize
 from .fuse_residual import fuse_residual
@@ -10,7 +11,10 @@ from .quantise import quantise
 
 __all__ = ["PASSES", "finish", "fuse_quantize", "optimise", "quantise"]
 
-PASSES = (fold_batch_norm, fuse_activation, fuse_residual, fuse_activation, fuse_shuffle)
+PASSES = (
+    *(fuse_crop, fold_batch_norm, fuse_activation, fuse_crop),
+    *(fuse_residual, fuse_activation, fuse_shuffle),
+)
 
 
 def optimise(graph):

@@ -108,6 +108,14 @@ def _slice(writer: Writer, node: Node) -> None:
     writer.node("Slice", [writer.map(node.inputs[0]), *ends], node.name)
 
 
+def _crop(writer: Writer, node: Node) -> None:
+    first = [before for before, _ in node.op.sides]
+    last = [i + n for i, n in zip(first, writer.shapes[node.name], strict=False)]
+    ends = {"from": first, "to": last, "axes": [2, 3]}
+    ends = [writer.constant(f"{node.name}/{key}", value) for key, value in ends.items()]
+    writer.node("Slice", [writer.map(node.inputs[0]), *ends], node.name)
+
+
 def _shuffle(writer: Writer, node: Node) -> None:
     (x,) = node.inputs
     writer.shuffle(writer.map(x), node.name, node.op.groups, writer.shapes[x])
@@ -150,6 +158,9 @@ EMITTERS: dict[type[ops.Op], Callable[[Writer, Node], None]] = {
     ops.ShuffleChannels: _shuffle,
     ops.Interleave: _interleave,
     ops.Add: _of_maps("Add"),
+    ops.Multiply: _of_maps("Mul"),
     ops.ScaleChannels: _of_maps("Mul"),
+    ops.Tanh: _of_maps("Tanh"),
+    ops.Crop: _crop,
 }
 """For every operator on float32 maps, the function that writes a node of it."""
