@@ -318,3 +318,50 @@ def test_a_quantised_network_is_no_model():
     )
     with pytest.raises(Refusal, match=r"its layers are quantised.*rvcnn\.onnx\.load"):
         to_model(read_file(made))
+
+
+LONG = {
+    "few channels": (6, 8, 1, (3, 3)),
+    "sums beyond 24 bits": (700, 4, 1, (2, 1)),
+    "in groups": (6, 8, 2, (3, 3)),
+    "channel by channel": (8, 8, 8, (3, 3)),
+}
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", LONG)
+def test_convolutions_to_integers(dtype, name):
+    """Equal to int64 sums, by weights that are constant, and the same by weights that are not."""
+    channels, outputs, groups, kernel = LONG[name]
+    x = RNG.integers(200, 256, (2, channels, 5, 6)).astype(np.uint8).astype(dtype)
+    w = RNG.integers(60, 128, (outputs, channels // groups, *kernel), dtype=np.int8)
+    zero, w_zero = dtype(-7 if dtype is np.int8 else 2), np.int8(-1)
+    conv = node("ConvInteger", "x w xz wz", group=groups, pads=[1, 0, 0, 2], strides=[1, 2])
+    kinds = {np.uint8: 2, np.int8: 3}
+    tensors = [tensor("w", w), tensor("xz", zero), tensor("wz", w_zero)]
+    given = ("x", kinds[dtype], [None, channels, None, None])
+    fixed = rvcnn.onnx.load(model([conv], tensors, [given]))
+    free = rvcnn.onnx.load(model([conv], tensors[1:], [given, ("w", 3, list(w.shape))]))
+    padded = np.pad(np.int64(x) - int(zero), ((0, 0), (0, 0), (1, 0), (0, 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (2, 3))[:, :, :, ::2]
+    windows = windows.reshape(2, groups, -1, *windows.shape[2:])
+    filters = (np.int64(w) + 1).reshape(groups, -1, *w.shape[1:])
+    want = np.einsum("ngchwij,gocij->ngohw", windows, filters).reshape(
+        2, outputs, *windows.shape[3:5]
+    )
+    for (got,) in (fixed.run(x), fixed.run(x), free.run(x, w)):
+        assert got.dtype == np.int32
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("length", [1, 5, 513, 514, 515, 2000])
+def test_products_to_integers(dtype, length):
+    a = RNG.integers(230, 256, (2, 3, length)).astype(np.uint8).astype(dtype)
+    b, zeros = RNG.integers(90, 127, (length, 9), dtype=np.int8), np.arange(-1, 8, dtype=np.int8)
+    kind = {np.uint8: 2, np.int8: 3}[dtype]
+    tensors = [tensor("b", b), tensor("az", dtype(3)), tensor("bz", zeros)]
+    product = node("MatMulInteger", "a b az bz")
+    session = rvcnn.onnx.load(model([product], tensors, [("a", kind, [2, 3, length])]))
+    want = (np.int64(a) - 3) @ (np.int64(b) - zeros)
+    np.testing.assert_array_equal(session.run(a)[0], want)

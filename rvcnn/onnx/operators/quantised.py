@@ -4,8 +4,9 @@ import numpy as np
 
 from rvcnn.errors import ShapeError
 
-from .base import axis_of, check_size, operators
+from .base import Packing, axis_of, check_size, operators
 from .conv import check_weights, correlate
+from .integers import IntegerWeights
 from .types import convert, dtype_of, is_small_float, limits
 from .windows import windows
 
@@ -96,10 +97,37 @@ def conv_integer(
     pads=None,
     auto_pad="NOTSET",
     group=1,
+    packed=None,
 ):
     """Convolution of integers, exactly, as int32. Padding is the zero point."""
     window = dict(strides=strides, dilations=dilations, pads=pads, auto_pad=auto_pad)
+    if packed is not None and x.ndim == 4 and x.size and x.dtype.itemsize == 1:
+        check_weights(x, weights, group, kernel_shape)
+        w = windows(x.shape[2:], weights.shape[2:], **window)
+        check_size((len(x), len(weights), *w.out), np.float64)
+        if group == 1 or packed.weights[0].size * 255 * 128 <= 2**24:
+            return packed.sums(*_as_bytes(x, x_zero), w, group)
     return _wrapped(_integer_conv(x, weights, x_zero, w_zero, group, kernel_shape, **window))
+
+
+def _as_bytes(x, zero):
+    """Bytes, and the zero point of them; int8 are 128 less."""
+    zero = 0 if zero is None else int(zero.reshape(()))
+    if x.dtype == np.uint8:
+        return x, zero
+    return (x ^ np.int8(-128)).view(np.uint8), zero + 128
+
+
+def _pack_conv(weights, zero):
+    if weights.ndim != 4:
+        return None
+    return IntegerWeights.of(weights, zero)
+
+
+def _pack_matmul(weights, zero):
+    if weights.ndim != 2:
+        return None
+    return IntegerWeights.of(np.ascontiguousarray(weights.T)[:, :, None, None], zero)
 
 
 def _wrapped(sums):
@@ -157,8 +185,16 @@ def _integer_matmul(a, b, a_zero, b_zero):
     return left @ _centred(b, _columns(b_zero, b, last=True))
 
 
-def matmul_integer(a, b, a_zero=None, b_zero=None):
+def matmul_integer(a, b, a_zero=None, b_zero=None, *, packed=None):
     """Product of matrices of integers, exactly, as int32."""
+    fits = a.ndim > 1 and a.shape[-1] == len(b) and a.size and a.dtype.itemsize == 1
+    if packed is not None and fits and (a_zero is None or a_zero.size == 1):
+        rows, zero = _as_bytes(a, a_zero)
+        check_size((*a.shape[:-1], b.shape[1]), np.float64)
+        maps = rows.reshape(1, 1, -1, a.shape[-1]).transpose(0, 3, 1, 2)
+        w = windows(maps.shape[2:], (1, 1))
+        sums = packed.sums(maps, zero, w)
+        return sums.transpose(0, 2, 3, 1).reshape(*a.shape[:-1], -1)
     return _wrapped(_integer_matmul(a, b, a_zero, b_zero))
 
 
@@ -181,5 +217,9 @@ OPERATORS = operators(
         "QLinearConv": qlinear_conv,
         "QLinearMatMul": qlinear_matmul,
         "QuantizeLinear": quantize_linear,
-    }
+    },
+    packing={
+        "ConvInteger": Packing((1, 3), _pack_conv),
+        "MatMulInteger": Packing((1, 3), _pack_matmul),
+    },
 )
