@@ -110,6 +110,14 @@ def test_long_strips(size, interpolation):
     assert agrees(pre.pixels(image), whole(image, pre))
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(60, 12), (12, 60)])
+def test_of_a_strip_all_that_the_filter_reaches_is_cut_out(size, interpolation):
+    pre = Preprocess(resize=12, crop=10, interpolation=interpolation)
+    blocks = noise(*size).resize([33 * side for side in size], Image.Resampling.NEAREST)
+    assert furthest(pre.pixels(blocks), whole(blocks, pre)) <= 1
+
+
 def test_of_a_strip_no_more_is_cut_out_than_pillow_cuts(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
     monkeypatch.setattr("rvcnn.images.preprocess._MOST_TO_CUT", 2000)
