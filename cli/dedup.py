@@ -135,9 +135,7 @@ def _groups(places, kept, how, threshold, rate, invariant, engine, quiet) -> lis
         with Progress(quiet, BLOCKS) as progress:
             finder = partial(upright, workers=workers, progress=progress.reach)
             return duplicates_below(places, kept, threshold, finder)
-    embedder = make_embedder(**engine, quiet=quiet, folders=[place.folder for place in places])
-    for place in (*places, *kept):
-        place.check_made_by(embedder)
+    embedder = make_embedder(**engine, quiet=quiet, places=(*places, *kept))
     if rate is not None:
         threshold = _calibrated(places, embedder, rate, invariant, workers, quiet)
     if not invariant:

@@ -10,6 +10,7 @@ from rvcnn.cli.console import debugging, note
 
 if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
+    from rvcnn.place import Place
 
 
 COMPILE_SECONDS = 15  # of one core, about
@@ -21,6 +22,7 @@ def make_embedder(
     max_image_megapixels: float = 200,
     quiet: bool = False,
     folders: Sequence[Path] | None = None,
+    places: Sequence["Place"] = (),
     search: bool = True,
     **engine,
 ) -> "Embedder":
@@ -28,12 +30,15 @@ def make_embedder(
 
     Those of search too, unless the command has no use for them.
 
-    What they leave open is as in the index of the first of ``folders``.
+    What they leave open is as in the index of the first of ``folders``, or of ``places``, whose
+    vectors must all be this embedder's: said before anything is compiled.
     """
     quiet_libraries()
     from rvcnn import Embedder
     from rvcnn.place import made_with
 
+    if places:
+        folders = [place.folder for place in places]
     known = {} if folders is None else made_with(folders)
     if engine.get("model") or engine.get("weights"):
         known = {"precision": known.get("precision", "fp32")}
@@ -43,6 +48,8 @@ def make_embedder(
     if not quiet:
         for line in embedder.notes:
             note(f"{engine['weights']}: {line}")
+    for place in places:
+        place.check_made_by(embedder)
     compile_kernels(embedder, quiet, search)
     return embedder
 

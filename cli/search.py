@@ -77,7 +77,8 @@ def _search(
     search.check_images((*queries, *query["away"]))
     places = place.open_places(folders)
     place.check_alike(places)
-    vector = _vector(places, queries, query, functools.partial(_embedder, places, engine, quiet))
+    make = functools.partial(make_embedder, **engine, quiet=quiet, places=places)
+    vector = _vector(places, queries, query, make)
     leave_out = queries if exclude_query else ()
     workers = engine["workers"]
     found = search.nearest(
@@ -115,13 +116,6 @@ def _vector(places, queries, query, make):
     return query_vector(places[0].index, make, queries, query["away"], given, crop)
 
 
-def _embedder(places, engine, quiet):
-    embedder = make_embedder(**engine, quiet=quiet, folders=[place.folder for place in places])
-    for place in places:
-        place.check_made_by(embedder)
-    return embedder
-
-
 def _seen(queries, folders, min_similarity, where, form, top, exclude_query, engine, quiet) -> bool:
     """Say of each query where it was seen; whether all were."""
     from rvcnn import place, search
@@ -130,7 +124,8 @@ def _seen(queries, folders, min_similarity, where, form, top, exclude_query, eng
     search.check_images(queries)
     places = place.open_places(folders)
     place.check_alike(places)
-    embedder = functools.cache(functools.partial(_embedder, places, engine, quiet))
+    make = functools.partial(make_embedder, **engine, quiet=quiet, places=places)
+    embedder = functools.cache(make)
 
     def vector_of(path: Path):
         return search.embed_files(embedder(), [path])[0]

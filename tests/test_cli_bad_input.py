@@ -207,6 +207,21 @@ def test_an_index_of_a_newer_version(photos):
     assert len(rvcnn.Index.open("photos")) == 6
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["search photos/a.png --in photos", "search photos/a.png --in photos --seen", "dedup photos"],
+)
+def test_another_model_is_refused_before_it_is_compiled(photos, monkeypatch, command):
+    def compiles(*_, **__):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr("rvcnn.warmup.is_compiled", compiles)
+    picture(1).save("photos/a.png", compress_level=0)  # other bytes, which --seen looks for first
+    more = ["--invariant"] if command.startswith("dedup") else []
+    result = run(*command.split(), *more, "--precision", "int8")
+    assert "(precision fp32" in one_line(result, 2 if "--seen" in command else 4)
+
+
 def test_an_index_of_another_model(photos, other_weights):
     for command in (["embed", "photos"], ["search", "photos/a.png", "--in", "photos"]):
         line = one_line(run(*command, "--weights", other_weights), 4)
