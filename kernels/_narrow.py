@@ -106,6 +106,26 @@ def larger_u8(typingctx, a, b):
     return a(a, b), codegen
 
 
+@intrinsic
+def look_up_u8(typingctx, x, first, second, third, fourth):
+    """For each of 64 bytes that of a table of 256, which lies in four registers.
+
+    Only where ``_target.looks_up``.
+    """
+
+    def codegen(context, builder, sig, args):
+        kind = args[0].type
+
+        def half(low, high):
+            name = "llvm.x86.avx512.vpermi2var.qi.512"
+            return _call(builder, name, kind, low, args[0], high)
+
+        above = builder.icmp_signed("<", args[0], ir.Constant(kind, [0] * kind.count))
+        return builder.select(above, half(*args[3:]), half(*args[1:3]))
+
+    return x(x, first, second, third, fourth), codegen
+
+
 @intrinsic(prefer_literal=True)
 def zeros_s16(typingctx, lanes):
     """Zero in every lane."""

@@ -115,6 +115,21 @@ def packs():
     return 32 if "zmm" in add else 16 if "ymm" in add else 0
 
 
+_BYTES_PROBE = """
+define <64 x i8> @probe(<64 x i8> %x) {
+  %s = shufflevector <64 x i8> %x, <64 x i8> poison, <64 x i32> <ORDER>
+  ret <64 x i8> %s
+}
+"""
+
+
+@functools.cache
+def looks_up():
+    """Whether x86 takes any of 128 bytes for each byte of a register."""
+    order = ", ".join(f"i32 {i * 37 % 64}" for i in range(64))
+    return "vpermb" in assembly(_BYTES_PROBE.replace("ORDER", order), *target())
+
+
 class Dot(NamedTuple):
     """How the target adds up products of bytes.
 

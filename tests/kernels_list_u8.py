@@ -97,7 +97,7 @@ ELEMENTWISE = [
         for h, w in ((1, 1), (1, 8), (5, 1), (33, 47))
     ),
     *(scale((3, 5), c, each) for c in CHANNELS for each in (False, True)),
-    *(lookup((3, n, 2), kind) for n in (1, 7, 50) for kind in ("uint8", "float32")),
+    *(lookup((3, n, 2), kind) for n in (1, 7, 31, 32, 33, 50) for kind in ("uint8", "float32")),
     *(add((3, 5, c)) for c in CHANNELS),
     *(add((2, 3, 20), bounds) for bounds in ((0.0, np.inf), (0.0, 6.0))),
 ]

@@ -108,8 +108,8 @@ class PlanStep:
         if source.dtype == np.int8:
             source = source ^ np.int8(-128)
         for i, x in enumerate(_as_bytes(self._images(source))):
-            pixels = x.reshape(image[2], *image[:2]).transpose(1, 2, 0)
-            maps = self.plan.run(np.ascontiguousarray(pixels), self._threads)
+            pixels = _channels_last(x.reshape(image[2], *image[:2]))
+            maps = self.plan.run(pixels, self._threads)
             for name, place in self._places.items():
                 channels_first = maps[place].transpose(2, 0, 1)
                 made[name][i] = channels_first.reshape(made[name].shape[1:])
@@ -121,6 +121,20 @@ class PlanStep:
     def _images(self, value):
         """A value's images, (C, ...) each."""
         return value.reshape(len(value), -1).T[None] if self._is_one else value
+
+
+FEW = 4
+"""Channels that NumPy interleaves faster one by one than by a transposition."""
+
+
+def _channels_last(x):
+    """(C, H, W) as a contiguous (H, W, C) array."""
+    if len(x) > FEW:
+        return np.ascontiguousarray(x.transpose(1, 2, 0))
+    pixels = np.empty((*x.shape[1:], len(x)), x.dtype)
+    for channel, values in enumerate(x):
+        pixels[..., channel] = values
+    return pixels
 
 
 def _as_bytes(value):
