@@ -130,7 +130,7 @@ def convolution(
 
 
 def _grouped(out, first, weights, bias, window, groups, activation, residual, sum_first):
-    offsets, length = _segments(first, window, groups)
+    offsets, length = segments(first, window, groups)
     inputs, outputs = first.channels // groups, out.channels // groups
     mr = igemm.row_tile(out.height * out.width)
     calls = []
@@ -138,15 +138,15 @@ def _grouped(out, first, weights, bias, window, groups, activation, residual, su
         mine = slice(g * outputs, (g + 1) * outputs)
         rows = weights[mine].transpose(0, 2, 3, 1).reshape(outputs, -1)
         calls += igemm.products(
-            _channels(out, mine),
-            _channels(first, slice(g * inputs, (g + 1) * inputs)),
+            some_channels(out, mine),
+            some_channels(first, slice(g * inputs, (g + 1) * inputs)),
             window.stride,
             igemm.pack(rows, mr),
             bias[mine],
             offsets,
             length,
             activation,
-            residual and _channels(residual, mine),
+            residual and some_channels(residual, mine),
             sum_first,
         )
     return calls
@@ -208,29 +208,29 @@ def quantized_convolution(out, x, weights, store, window, groups=1, residual=Non
     written_out = window.kernel in DEPTHWISE_U8 and is_written_out(window)
     if is_depthwise(weights, groups) and written_out and not store.real:
         return dwconv_u8.depthwise(out, first, window.stride[0], weights[:, 0], store)
-    offsets, length = _segments(first, window, groups)
+    offsets, length = segments(first, window, groups)
     inputs, outputs = first.channels // groups, out.channels // groups
     calls = []
     for g in range(groups):
         mine = slice(g * outputs, (g + 1) * outputs)
         rows = weights[mine].transpose(0, 2, 3, 1).reshape(outputs, len(offsets), length)
         calls += igemm_u8.products(
-            _channels(out, mine),
-            _channels(first, slice(g * inputs, (g + 1) * inputs)),
+            some_channels(out, mine),
+            some_channels(first, slice(g * inputs, (g + 1) * inputs)),
             window.stride,
             rows,
             store.of_channels(mine),
             offsets,
-            residual and _channels(residual, mine),
+            residual and some_channels(residual, mine),
         )
     return calls
 
 
-def _channels(m, mine):
+def some_channels(m, mine):
     return m._replace(offset=m.offset + mine.start, channels=mine.stop - mine.start)
 
 
-def _segments(x, window, groups):
+def segments(x, window, groups):
     """Offsets and length of a window's runs of contiguous values, in the order (KH, KW, C)."""
     (kh, kw), (dy, dx) = window.kernel, window.dilation
     inputs = x.channels // groups

@@ -198,7 +198,7 @@ def is_written_out(window):
     return equal and window.kernel in WRITTEN_OUT
 
 
-def depthwise(out, x, window, weights, bias, activation):
+def depthwise(out, x, window, weights, bias, activation, depth=None):
     """Calls for a depthwise convolution.
 
     Parameters
@@ -214,16 +214,20 @@ def depthwise(out, x, window, weights, bias, activation):
         (C,) float32.
     activation : tuple
         :func:`.activation.applied`.
+    depth : ndarray, optional
+        Where a window of several planes has them, from ``x`` on; ``weights`` have all their taps.
     """
     tile = TILE if out.width >= TILE else 1
     (kh, kw), stride = window.kernel, window.stride
     size = {"TW": tile, "CURVE": expansion(activation)}
-    if is_written_out(window):
+    if depth is None and is_written_out(window):
         family, taps, steps = f32_dwconv, (), (x.pixel, x.row)
         size |= {"KH": kh, "KW": kw, "STRIDE": stride[0]}
     else:
         rows, columns = (np.arange(k) * d for k, d in zip((kh, kw), window.dilation, strict=True))
-        offsets = (rows[:, None] * x.row + columns * x.pixel).astype(np.int64).reshape(-1)
+        offsets = (rows[:, None] * x.row + columns * x.pixel).reshape(-1)
+        if depth is not None:
+            offsets = (depth[:, None] + offsets).reshape(-1)
         family, taps = f32_dwconv_any, (offsets, len(offsets))
         steps = (x.pixel * stride[1], x.row * stride[0])
     calls = []

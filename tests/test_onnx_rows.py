@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
-from hostile_onnx import node
+from hostile_onnx import model, node, tensor
 from test_onnx_lower import lowered, randoms
+
+import rvcnn
+from rvcnn.kernels import igemm
 
 pytest.importorskip("onnx", reason="the extra `onnx`")
 pytestmark = pytest.mark.compare
@@ -217,3 +220,13 @@ def test_a_name_that_is_taken(onnxruntime):
     nodes = [node("Relu", "image", "image/row"), node("Conv", "image w", "c"), node("Relu", "c")]
     operators, rest = run(onnxruntime, nodes, outputs=("y", "image/row"))
     assert (operators, sorted(rest)) == (["Conv2d relu"], ["Relu", "Unsqueeze"])
+
+
+def test_weights_of_volumes_are_packed_once(monkeypatch):
+    weights = tensor("w", randoms(8, 3, 3, 3, 3))
+    volume = ("image", 1, [1, 3, 4, 5, 6])
+    session = rvcnn.onnx.load(model([node("Conv", "image w")], [weights], [volume]))
+    x = randoms(1, 3, 4, 5, 6)
+    (first,) = session.run(x)
+    monkeypatch.delattr(igemm, "pack")
+    assert np.array_equal(session.run(x)[0], first)

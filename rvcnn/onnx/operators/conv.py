@@ -4,9 +4,10 @@ import numpy as np
 
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import functional
+from rvcnn.kernels.volume import VolumeFilters, convolve
 
 from .activations import swish
-from .base import check_size, choose, ints, operators
+from .base import Packing, check_size, choose, ints, operators
 from .windows import Windows, padding, per_axis, windows
 
 
@@ -21,10 +22,11 @@ def conv(
     pads=None,
     auto_pad="NOTSET",
     group=1,
+    packed=None,
 ):
     """Convolution of (N, C, *size) with (M, C / group, *kernel).
 
-    Over one and two dimensions of float32 it runs on the kernels, otherwise on NumPy.
+    Over one to three dimensions of float32 it runs on the kernels, otherwise on NumPy.
     """
     check_weights(x, weights, group, kernel_shape)
     w = windows(
@@ -40,6 +42,17 @@ def conv(
         return _on_maps(x, weights, bias, w, group)
     if x.dtype == np.float32 and x.size and weights.size and x.ndim == 3:
         return _on_maps(x[:, :, None], weights[:, :, None], bias, _one_row(w), group)[:, :, 0]
+    if x.dtype == np.float32 and x.size and weights.size and x.ndim == 5:
+        filters = packed or VolumeFilters(weights)
+        sides = tuple(zip(w.begin, w.end, strict=True))
+        bias = np.zeros(len(weights), np.float32) if bias is None else bias
+        out = np.empty((len(x), len(weights), *w.out), np.float32)
+        for image, result in zip(x, out, strict=True):
+            volume = convolve(
+                image.transpose(1, 2, 3, 0), filters, group, bias, w.strides, sides, w.dilations
+            )
+            result[:] = volume.transpose(3, 0, 1, 2)
+        return out
     out = correlate(x, weights, w, group)
     return out if bias is None else out + bias.reshape(-1, *(1,) * (x.ndim - 2))
 
@@ -58,6 +71,11 @@ def check_weights(x, weights, group, kernel_shape):
         raise ShapeError(f"{shapes}: expected {weights.shape[1] * group} channels")
     if kernel_shape and ints(kernel_shape) != weights.shape[2:]:
         raise ShapeError(f"{shapes}: kernel_shape says {list(kernel_shape)}")
+
+
+def pack(weights):
+    """Constant weights for many runs."""
+    return VolumeFilters(weights) if weights.ndim == 5 and weights.dtype == np.float32 else None
 
 
 def _one_row(w):
@@ -236,4 +254,5 @@ OPERATORS = operators(
         "ConvTranspose": conv_transpose,
     },
     widen=True,
+    packing={"Conv": Packing((1,), pack)},
 )

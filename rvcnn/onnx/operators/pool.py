@@ -20,6 +20,15 @@ def _each_map(function, x: np.ndarray) -> np.ndarray:
     return np.stack([function(image.transpose(1, 2, 0)).transpose(2, 0, 1) for image in x])
 
 
+def _over_taps(function, views: np.ndarray, w: Windows) -> np.ndarray:
+    """Reduce (N, C, *out, *kernel) by a function of two arrays, one tap after another."""
+    first, *others = np.ndindex(*w.kernel)
+    total = np.array(views[(..., *first)])
+    for tap in others:
+        function(total, views[(..., *tap)], out=total)
+    return total
+
+
 def max_pool(
     x,
     *,
@@ -52,8 +61,8 @@ def max_pool(
         )
     least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     dims = len(w.kernel)
-    views, taps = w.views(x, least), tuple(range(-dims, 0))
-    largest = views.max(taps)
+    views = w.views(x, least)
+    largest = _over_taps(np.maximum, views, w)
     if outputs == 1:
         return largest
     flat = views.reshape(check_size((*largest.shape, np.prod(w.kernel)), x.dtype))
@@ -107,7 +116,7 @@ def average_pool(
         count = inner.views(ones, 0).sum(taps)
     else:
         count = w.views(ones, 0).sum(taps)
-    return w.views(x, 0).sum(taps) / count
+    return _over_taps(np.add, w.views(x, 0), w) / count
 
 
 def lp_pool(
