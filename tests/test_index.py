@@ -173,6 +173,7 @@ def test_what_can_be_given_as_vectors_and_ids(index):
     [
         (np.ones((2, 5)), ["x", "y"], ShapeError, r"\(N, 4\)"),
         (np.ones((2, 2, 4)), ["x", "y"], ShapeError, r"\(N, 4\)"),
+        (np.ones((2, 4, 1)), ["x", "y"], ShapeError, r"\(N, 4\)"),
         (np.ones((2, 4)), ["x"], ShapeError, "2 vectors and 1 ids"),
         (np.ones((2, 4)), ["x", "x"], UsageError, "'x' is given twice"),
         (np.ones((1, 4)), [7], UsageError, "not 7"),
@@ -278,13 +279,22 @@ def test_create_refuses_a_second_index(index):
 
 
 @pytest.mark.parametrize(
-    ("dim", "metric", "description"),
-    [(0, "cosine", {}), (2.5, "cosine", {}), (True, "dot", {}), (4, "manhattan", {}),
-     (4, "dot", {"a": object()})],
-)  # fmt: skip
-def test_create_refuses_nonsense_and_leaves_nothing(tmp_path, dim, metric, description):
-    with pytest.raises(UsageError):
-        Index.create(tmp_path / "x", dim, metric, description)
+    ("dim", "metric", "description", "dtype", "says"),
+    [
+        (0, "cosine", {}, "float32", "dim is a whole number of at least 1"),
+        (2.5, "cosine", {}, "float32", "dim is a whole number"),
+        (True, "dot", {}, "float32", "dim is a whole number"),
+        (4, "manhattan", {}, "float32", "unknown metric 'manhattan': one of cosine"),
+        (4, "dot", {"a": object()}, "float32", "JSON"),
+        (4, "dot", {}, "float16", "unknown dtype 'float16': one of float32, int8"),
+        (10**6, "dot", {}, "int8", "int8 vectors have at most"),
+    ],
+)
+def test_create_refuses_nonsense_and_leaves_nothing(
+    tmp_path, dim, metric, description, dtype, says
+):
+    with pytest.raises(UsageError, match=says):
+        Index.create(tmp_path / "x", dim, metric, description, dtype=dtype)
     assert not (tmp_path / "x").exists()
 
 

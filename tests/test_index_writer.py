@@ -12,7 +12,7 @@ import pytest
 from index_fake import CLOSE, all_names, random_vectors, row_bytes, vectors_files
 
 from rvcnn.errors import IndexLockedError, RvcnnError, UsageError
-from rvcnn.index import Index, Item, Status, database, store, vectors
+from rvcnn.index import Index, Item, Status, database, manifest, store, vectors, verify
 from rvcnn.index import writer as writing
 from rvcnn.index.formats import FORMATS
 from rvcnn.index.vectors import VectorsFile
@@ -35,6 +35,15 @@ def state_of(index):
     """Return all that an index holds, as values to compare."""
     with index.snapshot() as now:
         return list(now.items()), now.vectors().tobytes()
+
+
+def test_a_reset_index_is_of_the_new_kind_in_its_manifest_too(index):
+    new = manifest.make(DIM + 1, "dot", {"model": "other"}, dtype=index.dtype)
+    with index.writer() as writer:
+        writer.reset(new)
+    assert len(index) == 0 and index.dim == DIM + 1
+    assert manifest.parse(manifest.read_text(index.location), None) == new
+    assert verify(index.path) == []
 
 
 def test_nothing_is_seen_before_the_commit(index):
