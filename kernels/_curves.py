@@ -46,6 +46,26 @@ def sigmoid(x):
 
 
 @inline
+def bell_gate(x, curve):
+    """``x * sigmoid(x * p(x * x))``; ``curve`` holds seven coefficients and the largest square."""
+    square = at_most(x * x, curve[7])
+    p = fma(square, curve[6], curve[5])
+    p = fma(p, square, curve[4])
+    p = fma(p, square, curve[3])
+    p = fma(p, square, curve[2])
+    p = fma(p, square, curve[1])
+    p = fma(p, square, curve[0])
+    return x * sigmoid(x * p)
+
+
+@inline
+def exp_minus(x):
+    """``exp(-x)``; beyond 87 it is that of 87."""
+    q, r, power = _minus_power(x)
+    return fma(q * r, power, power)
+
+
+@inline
 def tanh(x):
     """``-e / (2 + e)`` with ``e = exp(-2 * x) - 1``, which keeps small values' precision."""
     q, r, power = _minus_power(x + x)

@@ -11,7 +11,7 @@ from ._program import At, Call
 from .activation import FLOOR, GATE, NONE, SILU, expansion
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve, sigmoid
+    from ._curves import bell_gate, clip_curve, sigmoid
     from ._simd import at_least, fma, load, room, store
 
 
@@ -77,8 +77,11 @@ def f32_dwconv(
                         store(tile, i * LANES, reg_c[i])
                     for i in range(0, TW * LANES, LANES):
                         a = load(tile, i, LANES)
-                        g = sigmoid(a)
-                        store(tile, i, a * g if mode == SILU else g)
+                        if CURVE == "_gelu":
+                            store(tile, i, bell_gate(a, curve))
+                        else:
+                            g = sigmoid(a)
+                            store(tile, i, a * g if mode == SILU else g)
                     for i in unroll(TW):
                         reg_c[i] = load(tile, i * LANES, LANES)
                 elif mode == FLOOR:

@@ -8,10 +8,10 @@ from . import _cover
 from ._divide import Axis
 from ._jit import F32, U8, kernel
 from ._program import At, Call
-from .activation import FLOOR, GATE, SIGMOID, SILU, applied
+from .activation import BELL, FLOOR, GATE, SIGMOID, SILU, applied
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve, sigmoid, tanh
+    from ._curves import bell_gate, clip_curve, sigmoid, tanh
     from ._simd import at_least, load, load_u8, store
 
 
@@ -40,6 +40,10 @@ def f32_activation(
         if mode == FLOOR:
             for i in range(0, length, LANES):
                 store(out, y * out_row + i, at_least(load(x, y * x_row + i, LANES), 0.0))
+            continue
+        if mode == BELL:
+            for i in range(0, length, LANES):
+                store(out, y * out_row + i, bell_gate(load(x, y * x_row + i, LANES), curve))
             continue
         if mode >= SIGMOID:
             for i in range(0, length, LANES):

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from . import channels, conv, elementwise, interpolate, pool, recurrent, vector, winograd
+from . import (
+    attend,
+    channels,
+    conv,
+    elementwise,
+    interpolate,
+    pool,
+    recurrent,
+    standardise,
+    vector,
+    winograd,
+)
 from ._program import At, Map, run
 from .activation import ACTIVATIONS, applied
 from .conv import Window
@@ -271,6 +282,47 @@ def scale_shift(x, scale, shift=None):
     scale = _vector(scale, x.shape[2], "scale")
     shift = None if shift is None else _vector(shift, x.shape[2], "shift")
     run(elementwise.scale_shift(Map.of(out), Map.of(x), scale, shift))
+    return out
+
+
+def layer_norm(x, scale, shift, epsilon=1e-5):
+    """Mean 0 and variance 1 of each pixel's channels, ``* scale + shift`` (Ba et al., 2016)."""
+    x = _array(x, 3, "x")
+    out = np.empty_like(x)
+    vectors = (_vector(v, x.shape[2], name) for v, name in ((scale, "scale"), (shift, "shift")))
+    run(standardise.layer_norm(Map.of(out), Map.of(x), *vectors, epsilon))
+    return out
+
+
+def attention(q, k, v, heads, scale, bias=None):
+    """``softmax(scale * q @ k.T + bias) @ v`` of each head and row (Vaswani et al., 2017).
+
+    Parameters
+    ----------
+    q : (G, T, heads * size) array
+    k : (G, S, heads * size) array
+    v : (G, S, heads * width) array
+    heads : int
+    scale : float
+    bias : (G or 1, heads, T, S) array, optional
+
+    Returns
+    -------
+    (G, T, heads * width) float32 array
+    """
+    q, k, v = (_array(m, 3, name) for m, name in ((q, "q"), (k, "k"), (v, "v")))
+    rows, tokens = len(q), (q.shape[1], k.shape[1])
+    fits = rows == len(k) == len(v) and k.shape[1] == v.shape[1] and k.shape[2] == q.shape[2]
+    if heads < 1 or not fits or q.shape[2] % heads or v.shape[2] % heads:
+        raise ValueError(f"{heads} heads of {q.shape}, {k.shape} and {v.shape} do not fit")
+    if bias is not None:
+        bias = _array(bias, 4, "bias")
+        if bias.shape[0] not in (1, rows) or bias.shape[1:] != (heads, *tokens):
+            raise ValueError(f"a bias of {bias.shape} does not fit {heads} heads of {tokens}")
+    out = np.empty((*q.shape[:2], v.shape[2]), np.float32)
+    size = attend.scratch_size(rows, *tokens, heads, q.shape[2] // heads)
+    maps = (Map.of(m) for m in (out, q, k, v))
+    run(attend.attention(*maps, heads, scale, At(np.empty(size, np.float32)), bias))
     return out
 
 

@@ -22,7 +22,7 @@ from .activation import FLOOR, GATE, NONE, SILU, expansion
 
 if TYPE_CHECKING:
     from ._control import prefetch
-    from ._curves import clip_curve, sigmoid
+    from ._curves import bell_gate, clip_curve, sigmoid
     from ._pairs import store_pairs
     from ._simd import at_least, broadcast, fma, load, room, store
 
@@ -157,8 +157,11 @@ def f32_igemm(
                         store(tile, r * NR + v * LANES, reg_c[r, v])
                 for i in range(0, MR * NR, LANES):
                     c = load(tile, i, LANES)
-                    g = sigmoid(c)
-                    store(tile, i, c * g if mode == SILU else g)
+                    if CURVE == "_gelu":
+                        store(tile, i, bell_gate(c, curve))
+                    else:
+                        g = sigmoid(c)
+                        store(tile, i, c * g if mode == SILU else g)
                 for r in unroll(MR):
                     for v in unroll(NR // LANES):
                         reg_c[r, v] = load(tile, r * NR + v * LANES, LANES)

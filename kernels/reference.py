@@ -6,6 +6,8 @@ here shares code with the kernels. Convolution is the cross-correlation of PyTor
 activations are torchvision's (``Hardsigmoid`` is relu6(x + 3) / 6).
 """
 
+import math
+
 import numpy as np
 
 
@@ -221,9 +223,30 @@ def silu(x):
     return _f64(x) * sigmoid(x)
 
 
+def gelu(x):
+    """Compute ``x`` times the normal distribution's share below it. Hendrycks, Gimpel, 2016."""
+    x = _f64(x)
+    share = [0.5 * math.erfc(-v / math.sqrt(2)) for v in x.reshape(-1).tolist()]
+    return x * np.reshape(share, x.shape)
+
+
+def gelu_tanh(x):
+    """Compute gelu's approximation ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``."""
+    x = _f64(x)
+    return x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+
+
+def quick_gelu(x):
+    """Compute ``x * sigmoid(1.702 * x)``."""
+    return _f64(x) * sigmoid(1.702 * _f64(x))
+
+
 ACTIVATIONS = {
     fn.__name__: fn
-    for fn in (identity, relu, relu6, leaky_relu, hard_sigmoid, hard_swish, sigmoid, silu)
+    for fn in (
+        *(identity, relu, relu6, leaky_relu, hard_sigmoid, hard_swish, sigmoid, silu),
+        *(gelu, gelu_tanh, quick_gelu),
+    )
 }
 
 
@@ -386,6 +409,25 @@ def bilinear(x, rows, columns):
         after = np.minimum(first + 1, x.shape[axis] - 1)
         x = (1 - share) * np.take(x, first, axis) + share * np.take(x, after, axis)
     return x
+
+
+def layer_norm(x, scale, shift, epsilon):
+    """Bring each pixel's channels to mean 0 and variance 1. Ba, Kiros, Hinton, 2016."""
+    x = _f64(x)
+    mean = x.mean(2, keepdims=True)
+    variance = ((x - mean) ** 2).mean(2, keepdims=True)
+    return (x - mean) / np.sqrt(variance + epsilon) * _f64(scale) + _f64(shift)
+
+
+def attention(q, k, v, heads, scale, bias=None):
+    """Let each token of a row take from all, head by head. Vaswani et al., 2017, section 3.2."""
+    q, k, v = (_f64(m).reshape(*m.shape[:2], heads, -1) for m in (q, k, v))
+    scores = scale * np.einsum("gthc,gshc->ghts", q, k)
+    if bias is not None:
+        scores = scores + _f64(bias)
+    shares = np.exp(scores - scores.max(3, keepdims=True))
+    shares /= shares.sum(3, keepdims=True)
+    return np.einsum("ghts,gshc->gthc", shares, v).reshape(*q.shape[:2], -1)
 
 
 def lstm(gates, weights, h, c, reverse=False):

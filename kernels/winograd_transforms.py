@@ -7,7 +7,7 @@ from ._jit import F32, kernel, unroll
 from .activation import FLOOR, GATE, NONE, SILU
 
 if TYPE_CHECKING:
-    from ._curves import clip_curve, sigmoid
+    from ._curves import bell_gate, clip_curve, sigmoid
     from ._simd import at_least, load, room, splat, store
     from ._winograd import from_points_2, from_points_4, to_points_2, to_points_4
 
@@ -170,8 +170,11 @@ def f32_winograd_output(
                             store(line, j * LANES, reg_y[j])
                         for at in range(0, M * LANES, LANES):
                             y = load(line, at, LANES)
-                            g = sigmoid(y)
-                            store(line, at, y * g if mode == SILU else g)
+                            if CURVE == "_gelu":
+                                store(line, at, bell_gate(y, curve))
+                            else:
+                                g = sigmoid(y)
+                                store(line, at, y * g if mode == SILU else g)
                         for j in unroll(M):
                             reg_y[j] = load(line, j * LANES, LANES)
                     elif mode == FLOOR:

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 from kernels_problems import (
     activation,
+    attention,
     batch_norm,
     bilinear,
     conv2d,
@@ -23,12 +24,14 @@ from rvcnn.kernels import (
     elementwise,
     near_pairs,
     neighbours,
+    pixels,
     pruning,
     resize,
     vector,
 )
 
 ACTIVATIONS = "identity relu relu6 leaky_relu hard_sigmoid hard_swish sigmoid silu".split()
+GELUS = "gelu gelu_tanh quick_gelu".split()
 CHANNELS = (1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40)
 OUTPUTS = (*CHANNELS, 56, 63, 64, 65, 72, 80, 88, 96, 100, 640)
 ROWS = (1, 2, 5, 6, 7, 8, 12, 13, 14, 15, 49)
@@ -44,6 +47,7 @@ LINEAR = [
     *(linear(9, k, 20) for k in (1, 2, 31, 600, 2000)),
     *(linear(9, 6, 41, residual=True, activation=a) for a in ACTIVATIONS),
     linear(1, 576, 1024, activation="hard_swish"),
+    *(linear(9, 6, 48, residual=True, activation=a) for a in GELUS),
 ]
 CONV = [
     *(conv2d((4, 5), 6, 20, activation=a) for a in ACTIVATIONS),
@@ -85,6 +89,7 @@ WINOGRAD = [
     *(winograd(2, (2, 2 * n), 3, 40) for n in (3, 4, 6, 7, 8, 11)),
     winograd(4, (37, 39), 24, 56),
     winograd(2, (41, 39), 24, 16, activation="relu"),
+    winograd(4, (7, 5), 8, 16, activation="gelu", residual=True),
 ]
 DEPTHWISE = [
     *(
@@ -102,6 +107,7 @@ DEPTHWISE = [
     *(depthwise((8, w), 25, (7, 7), stride=s, padding=3) for s in (1, 2) for w in (5, 7, 14, 17)),
     *(depthwise((8, 9), c, (7, 7), padding=((6, 0), (1, 5))) for c in (3, 8, 40)),
     *(depthwise((9, 10), 20, (3, 3), padding=1, activation=a) for a in ACTIVATIONS),
+    depthwise((9, 10), 20, (3, 3), padding=1, activation="gelu"),
     depthwise((10, 11), 9, (3, 5), padding=(1, 2)),
     depthwise((10, 11), 9, (9, 9), padding=4),
     depthwise((10, 11), 9, (3, 3), stride=3),
@@ -113,7 +119,7 @@ DEPTHWISE = [
     depthwise((10, 11), 1, (3, 3)),
 ]
 ELEMENTWISE = [
-    *(activation(n, a) for a in ACTIVATIONS for n in (1, 3, 4, 15, 16, 17, 100)),
+    *(activation(n, a) for a in ACTIVATIONS + GELUS for n in (1, 3, 4, 15, 16, 17, 100)),
     activation((3, 5, 7), "hard_swish"),
     activation((2000,), "sigmoid"),
     activation((2000,), "silu"),
@@ -162,9 +168,19 @@ RECURRENT = [
     *(recurrent(f, 3, h) for f in ("lstm", "gru") for h in (1, 3, 15, 16, 17, 33, 48)),
     *(recurrent(f, t, 20, reverse=True) for f in ("lstm", "gru") for t in (1, 2, 12)),
 ]
-PROBLEMS = (
-    LINEAR + CONV + WINOGRAD + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS + BILINEAR + RECURRENT
-)
+TOKENS = [
+    *(simple("layer_norm", (2, 3, c), c, c, constants=(1e-5,)) for c in (*CHANNELS[1:], 64, 100)),
+    simple("layer_norm", (1, 1, 768), 768, 768, constants=(1e-6,)),
+    *(attention(1, (t, 9), 2, (5, 7)) for t in (1, 2, 3, 4, 5, 6, 7, 12, 13)),
+    *(attention(1, (7, s), 2, (3, 8)) for s in (1, 2, 15, 16, 17, 31, 32, 33, 47, 64, 65)),
+    *(attention(1, (6, 5), 1, (4, w)) for w in (1, 3, 4, 15, 16, 17, 32, 36, 63, 64, 65, 100)),
+    *(attention(1, (8, 6), 1, (d, 4)) for d in (1, 2, 64, 300)),
+    *(attention(3, (t, 20), 2, (8, 16), biases=b) for t in (2, 9) for b in (1, 3)),
+]
+PROBLEMS = [
+    *(LINEAR + CONV + WINOGRAD + DEPTHWISE + ELEMENTWISE + POOLS + VECTORS + BILINEAR),
+    *(RECURRENT + TOKENS),
+]
 
 
 def calls_of_plans():
@@ -172,11 +188,14 @@ def calls_of_plans():
     rng, calls = np.random.default_rng(4), {}
     for channels in CHANNELS:
         out, x = np.zeros((2, 3, 5, channels), np.float32)
-        pixels = rng.integers(0, 256, x.shape, dtype=np.uint8)
+        bytes_ = rng.integers(0, 256, x.shape, dtype=np.uint8)
         along = rng.standard_normal((2, channels))
+        calls[f"pixels {channels}"] = pixels.move(
+            Map.of(out), Map.of(x), (0, 14, 3, 4), (13, 2, 2, 6)
+        )
         calls[f"copy {channels}"] = elementwise.copy(Map.of(out), Map.of(x))
         calls[f"normalise {channels}"] = elementwise.normalise_u8(
-            Map.of(out), Map.of(pixels), *along
+            Map.of(out), Map.of(bytes_), *along
         )
         # two values before, each of three rows of five followed by a gap of two, four after
         sizes = [n * channels for n in (2, 5, 2, 4)]

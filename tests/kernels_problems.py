@@ -23,6 +23,9 @@ STEEPEST = {
     "hard_swish": 1.5,
     "sigmoid": 0.25,
     "silu": 1.1,
+    "gelu": 1.13,
+    "gelu_tanh": 1.13,
+    "quick_gelu": 1.1,
 }
 """How much an activation can enlarge an error of its input."""
 
@@ -32,9 +35,23 @@ def activation_bound(x, name):
     size = np.abs(reference.activation(x, name))
     if name in ("identity", "relu", "relu6"):
         return np.zeros_like(size)
+    if "gelu" in name:
+        return gelu_bound(x, size, name)
     if name in ("hard_sigmoid", "hard_swish"):
         return 4 * EPS * (np.abs(x) if name == "hard_swish" else np.ones_like(size))
     return 2 * EPS * size + 1e-37 * (1 + np.abs(x))
+
+
+def gelu_bound(x, size, name):
+    """Rounding of ``x * sigmoid(x * p(x * x))``, and how far the polynomial is off gelu.
+
+    ``p`` takes seven products and sums, the argument two more, each rounded; an error of the
+    argument counts as the sigmoid rises there.
+    """
+    share = np.clip(size / np.abs(x), 1e-30, 1 - 1e-16)
+    argument = np.abs(np.log(share) - np.log1p(-share))
+    rounded = EPS * (3 * size + 16 * np.abs(x) * share * (1 - share) * argument)
+    return rounded + (7e-8 if name == "gelu" else 0.0) + 1e-37 * (1 + np.abs(x))
 
 
 def bilinear_bound(x, rows, columns):
@@ -150,6 +167,29 @@ class Problem(NamedTuple):
         scale = np.abs(gamma) / np.sqrt(variance.astype(np.float64) + epsilon)
         return 4 * EPS * ((np.abs(x) + np.abs(mean)) * scale + np.abs(beta))
 
+    def _bound_layer_norm(self):
+        x, scale, shift, epsilon = (np.asarray(a, np.float64) for a in self.args)
+        channels = x.shape[2]
+        centred = np.abs(x - x.mean(2, keepdims=True))
+        variance = (centred**2).mean(2, keepdims=True)
+        middle = rounding_bound(np.abs(x).mean(2, keepdims=True), channels)
+        off = middle + EPS * centred
+        spread = 2 * centred.mean(2, keepdims=True) * middle + rounding_bound(variance, channels)
+        share = spread / (2 * (variance + epsilon)) + 4 * EPS
+        line = np.abs(scale) / np.sqrt(variance + epsilon)
+        return line * (off + centred * share) + 2 * EPS * (line * centred + np.abs(shift))
+
+    def _bound_attention(self):
+        """Shares are off by as much as two exponents, twice for their sum, and that sum's terms."""
+        q, k, v, heads, scale, *bias = self.args
+        heads_of = (np.abs(m).reshape(*m.shape[:2], heads, -1).astype(float) for m in (q, k))
+        scores = scale * np.einsum("gthc,gshc->ghts", *heads_of)
+        if bias:
+            scores = scores + np.abs(bias[0])
+        exponent = 2 * rounding_bound(scores.max(), q.shape[2] // heads + 4)
+        share = 2 * exponent + EPS * (2 * k.shape[1] + 12)
+        return share * reference.attention(q, k, np.abs(v), heads, scale, *bias)
+
     def _bound_bilinear(self):
         return bilinear_bound(*self.args)
 
@@ -252,6 +292,16 @@ def bilinear(size, channels, out):
     for axis, n in zip(places, size, strict=True):
         axis[len(axis) // 2] = n // 2
     return Problem(name, "bilinear", (nonzero(rng, *size, channels), *places), {})
+
+
+def attention(rows, tokens, heads, sizes, biases=0):
+    """Attention of so many rows of (queries, keys), heads of (size, width) channels."""
+    name = label("attention", rows, tokens, heads, sizes, biases)
+    rng, (queries, keys), (size, width) = rng_of(name), tokens, sizes
+    shapes = (queries, size), (keys, size), (keys, width)
+    arrays = [nonzero(rng, rows, count, heads * each) for count, each in shapes]
+    bias = [nonzero(rng, biases, heads, queries, keys)] if biases else []
+    return Problem(name, "attention", (*arrays, heads, size**-0.5, *bias), {})
 
 
 def batch_norm(size, channels, epsilon):

@@ -25,6 +25,7 @@ OPS = {
         *(ops.Concat, ops.Conv2d, ops.Crop, ops.DepthToSpace, ops.GlobalAvgPool),
         *(ops.Interleave, ops.L2Normalize, ops.Linear, ops.MaxPool, ops.Multiply, ops.Repeat),
         *(ops.ScaleChannels, ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels, ops.Tanh),
+        *(ops.Attention, ops.ConcatPixels, ops.ConstantMap, ops.LayerNorm, ops.TakePixels),
     )
 }
 """Operators that a file may name."""
@@ -169,7 +170,9 @@ def imported(metadata) -> Architecture:
         shapes = graph.shapes((size, size, 3))
     except (ShapeError, ArithmeticError, TypeError, ValueError) as error:
         raise WeightsError(f"a damaged graph among the metadata: {error}") from None
-    if any(math.prod(shape) > MOST or min(shape) < 1 for shape in shapes.values()):
+    scratch = (node.op.scratch(*(shapes[name] for name in node.inputs)) for node in graph.nodes)
+    sizes = (math.prod(shape) if min(shape) > 0 else MOST + 1 for shape in shapes.values())
+    if max(*sizes, *scratch) > MOST:
         raise WeightsError("a graph among the metadata with maps too large for any memory")
     is_free = metadata.get("any_size") == "true"
     return Architecture(

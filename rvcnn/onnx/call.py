@@ -54,16 +54,36 @@ class Call(NamedTuple):
         value = None if place is None else self.constant(place)
         return default if value is None else value
 
-    def map(self, i=0) -> Term:
-        """An input with nothing left to be done, as a map: its shape is (N, C, H, W) or (N, C)."""
+    def lying(self, i=0) -> Term:
+        """An input with nothing left to be done, its channels first or last."""
         name, term = self.node.inputs[i], self.terms[i]
         if term is None:
             raise Apart("a constant map")
         settled = self.region.settle(name, term, self.shape(i))
+        if settled.last:
+            return settled
         whole, shape = self.region.whole(settled.map), self.shape(i)
         if shape != whole and not (whole[2:] == (1, 1) and shape == whole[:2]):
             raise Apart("a map in another shape")
         return settled
+
+    def map(self, i=0) -> Term:
+        """An input with nothing left to be done, as a map: its shape is (N, C, H, W) or (N, C)."""
+        term = self.lying(i)
+        if term.last and (not term.is_vector or len(self.shape(i)) not in (2, 4)):
+            raise Apart("channels that are last")
+        return term
+
+    def tokens(self, i=0) -> Term:
+        """An input with nothing left to be done, its channels last."""
+        term = self.lying(i)
+        if not (term.last or (term.is_vector and len(self.shape(i)) == 2)):
+            raise Apart("channels that are not last")
+        return replace(term, last=True)
+
+    def placed(self, i=0) -> Term:
+        """An input with its elements where they belong."""
+        return self.region.placed(self.node.inputs[i], self.terms[i], self.shape(i))
 
     def bent(self, change, vectors=False) -> Term:
         """The first input with a changed curve, after all else that was to be done to it.
@@ -76,10 +96,15 @@ class Call(NamedTuple):
             Whether the change is another one for each channel.
         """
         term = self.terms[0]
-        lone = term.moved is None and term.pad == NO_PAD and (vectors or not term.has_vectors)
+        if term.moved is not None and not vectors:
+            curve = change(term.curve)
+            if curve is not None and curve.is_line and not np.ndim(curve.scale + curve.shift):
+                return replace(term, curve=curve)
+        term = self.placed()
+        lone = term.pad == NO_PAD and (vectors or not term.has_vectors)
         curve = change(term.curve) if lone else None
         if curve is None:
-            term = self.map()
+            term = self.lying()
             curve = change(term.curve)
         if curve is None:
             raise Apart(self.node.op)
@@ -91,9 +116,12 @@ def vector(call, value, i=0):
     value, shape = np.asarray(value, np.float64), call.shape(i)
     if value.size == 1 and value.ndim <= len(shape):
         return float(value.reshape(()))
+    term = call.placed(i)
+    axis = len(shape) - 1 if term.last else 1
     padded = (1,) * (len(shape) - value.ndim) + value.shape
-    wanted = (1, shape[1], *(1,) * (len(shape) - 2)) if len(shape) in (2, 4) else ()
-    if padded != wanted or call.region.shapes[call.terms[i].map][2] != shape[1]:
+    wanted = tuple(side if i == axis else 1 for i, side in enumerate(shape))
+    known = (term.last or len(shape) in (2, 4)) and term.scores is None
+    if padded != wanted or not known or call.region.shapes[term.map][2] != shape[axis]:
         raise Apart("a constant that is no vector over channels")
     return value.reshape(-1)
 

@@ -24,7 +24,7 @@ class Curve:
     low, high : float
     gate : bool
     name : str
-        "sigmoid" or "leaky_relu" where it is one of these, of ``x`` itself.
+        An activation's that is no clipped line, of ``x`` itself.
     slope : float
         leaky_relu's.
     """
@@ -80,7 +80,7 @@ class Curve:
 
     def gated(self):
         """``x`` times the curve; None if that is no curve."""
-        if self.gate or self.name == "leaky_relu" or not self._is_scalar or self.is_line:
+        if self.gate or self.name not in ("", "sigmoid") or not self._is_scalar or self.is_line:
             return None
         return replace(self, gate=True)
 

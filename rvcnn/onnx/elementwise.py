@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from rvcnn.ops import Add, Multiply, ScaleChannels, Tanh
+from rvcnn.ops import Add, Multiply, ScaleChannels, TakePixels, Tanh
 
+from . import tokens
 from .call import vector
 from .curves import Curve
 from .region import NO_PAD, Apart
+
+QUICK = float(np.float32(1.702))
+"""quick_gelu's slope."""
 
 
 def batch_norm(call):
@@ -34,11 +38,53 @@ def _after(factor, number):
 def plus(call):
     """A sum: of two maps, or with a constant."""
     if None not in call.terms:
-        return call.region.add(call.name, Add(), call.map(0).map, call.map(1).map)
+        return _sum(call, call.lying(0), call.lying(1))
     if call.terms[0] is None:
         call = _swapped(call)
-    number = vector(call, call.constant(1))
+    try:
+        number = vector(call, call.constant(1))
+    except Apart:
+        return _plus_map(call)
     return call.bent(lambda curve: curve.plus(number), np.ndim(number) > 0)
+
+
+def _sum(call, x, other):
+    """The sum of two maps, of which one may have its pixels in other rows."""
+    if x.last != other.last and not (x.is_vector and other.is_vector):
+        raise Apart("channels first and last")
+    sizes = [call.region.shapes[term.map] for term in (x, other)]
+    if x.last and sizes[0] != sizes[1]:
+        op = TakePixels((), sizes[0][:2])
+        other = call.region.add(f"{call.name}/rows", op, other.map)
+    term = call.region.add(call.name, Add(), x.map, other.map)
+    return replace(term, last=x.last or other.last)
+
+
+def _plus_map(call):
+    """A sum with a constant that is another one for each pixel, or for each score."""
+    value, shape = call.constant(1), call.shape()
+    if value.dtype != np.float32 or call.facts.shapes[call.name] != shape:
+        raise Apart("a constant of another shape")
+    if call.terms[0].scores is not None:
+        return tokens.with_bias(call, value)
+    x = call.lying()
+    numbers = call.region.constant(f"{call.name}/constant", of_image(call, value, x))
+    return _sum(call, x, replace(numbers, last=x.last))
+
+
+def of_image(call, value, x, shape=None):
+    """A constant that fits each image of a value as the map of one, lying as ``x`` does."""
+    images = call.region.images
+    whole = np.broadcast_to(value, shape or call.shape())
+    maps = whole.reshape(images, -1)
+    if not np.array_equal(maps, np.broadcast_to(maps[:1], maps.shape)):
+        raise Apart("a constant that is another one for each image")
+    height, width, channels = call.region.shapes[x.map]
+    if maps.shape[1] != height * width * channels:
+        height, width = 1, maps.shape[1] // channels
+    if x.last:
+        return maps[0].reshape(height, width, channels)
+    return maps[0].reshape(channels, height, width).transpose(1, 2, 0)
 
 
 def total(call):
@@ -53,14 +99,16 @@ def prelu(call):
     slope = call.constant(1)
     if slope is None or np.unique(slope).size != 1:
         raise Apart("a slope for each channel")
-    return replace(call.map(), curve=Curve(name="leaky_relu", slope=float(slope.flat[0])))
+    return replace(call.lying(), curve=Curve(name="leaky_relu", slope=float(slope.flat[0])))
 
 
 def swish(call):
-    """``x * sigmoid(x)``."""
-    if call.node.attributes.get("alpha", 1.0) != 1.0:
+    """``x * sigmoid(alpha * x)`` of the slopes that have a name."""
+    known = {1.0: Curve(name="sigmoid", gate=True), QUICK: Curve(name="quick_gelu")}
+    curve = known.get(float(np.float32(call.node.attributes.get("alpha", 1.0))))
+    if curve is None:
         raise Apart("a steeper sigmoid")
-    return replace(call.map(), curve=Curve(name="sigmoid", gate=True))
+    return replace(call.lying(), curve=curve)
 
 
 def minus(call):
@@ -83,7 +131,8 @@ def times(call):
         number = vector(call, call.constant(1))
         return call.bent(lambda curve: curve.times(number), np.ndim(number) > 0)
     for one, other in (call.terms, call.terms[::-1]):
-        if one.is_plain and one.map == other.map and other.moved is None and other.pad == NO_PAD:
+        same = one.map == other.map and one.last == other.last and other.scores is None
+        if one.is_plain and same and other.moved is None and other.pad == NO_PAD:
             curve = other.curve.gated()
             if curve is not None and call.shape(0) == call.shape(1):
                 return replace(other, curve=curve)
@@ -144,6 +193,6 @@ def by_name(make):
     """A curve that only the map itself can go through."""
 
     def layer(call):
-        return replace(call.map(), curve=make(call.node.attributes))
+        return replace(call.lying(), curve=make(call.node.attributes))
 
     return layer

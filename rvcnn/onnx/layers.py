@@ -4,12 +4,11 @@ A function takes a :class:`Call` and returns the result's term, or raises ``Apar
 """
 
 import contextlib
-from dataclasses import replace
 
 from rvcnn.errors import RvcnnError
 from rvcnn.ops import Concat, L2Normalize
 
-from . import elementwise, quantised, windows
+from . import elementwise, quantised, tokens, windows
 from .curves import Curve
 from .operators import OPERATORS
 from .region import Apart
@@ -25,8 +24,10 @@ def unit_length(call):
 
 
 def concat(call):
-    """Channels one after another."""
+    """Channels one after another, or tokens."""
     shape, axis = call.facts.shapes[call.name], call.node.attributes["axis"]
+    if any(term is not None and call.lying(i).last for i, term in enumerate(call.terms)):
+        return tokens.concat(call, axis % len(shape))
     if axis % len(shape) != 1:
         raise Apart("a concatenation of other than channels")
     maps = [call.map(i).map for i in range(len(call.terms))]
@@ -52,13 +53,14 @@ def move(call):
         results = operator.run(call.node.attributes, call.opset, places, *others, outputs=count)
     except RvcnnError as error:
         raise Apart(str(error)) from None
-    return [replace(term, moved=places) for places in results]
+    return [call.region.moved(term, places) for places in results]
 
 
 MOVES = ("Flatten", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 
 LAYERS = {
     "Add": elementwise.plus,
+    "Attention": tokens.attention,
     "AveragePool": windows.avg_pool,
     "BatchNormalization": elementwise.batch_norm,
     "Clip": elementwise.clip,
@@ -66,16 +68,20 @@ LAYERS = {
     "Conv": windows.conv,
     "ConvTranspose": windows.conv_transpose,
     "Div": elementwise.over,
+    "Gelu": elementwise.by_name(
+        lambda a: Curve(name="gelu_tanh" if a.get("approximate") == "tanh" else "gelu")
+    ),
     "Gemm": windows.product,
     "GlobalAveragePool": windows.global_avg_pool,
     "GlobalMaxPool": windows.global_max_pool,
     "HardSigmoid": elementwise.hard_sigmoid,
     "HardSwish": elementwise.by_name(lambda a: Curve(1 / 6, 0.5, 0.0, 1.0, gate=True)),
+    "LayerNormalization": tokens.layer_norm,
     "LeakyRelu": elementwise.by_name(
         lambda a: Curve(name="leaky_relu", slope=a.get("alpha", 0.01))
     ),
     "LpNormalization": unit_length,
-    "MatMul": windows.product,
+    "MatMul": tokens.product,
     "MaxPool": windows.max_pool,
     "Mul": elementwise.times,
     "Neg": elementwise.neg,
@@ -83,9 +89,10 @@ LAYERS = {
     "Pad": windows.pad,
     "QuantizeLinear": quantised.quantize,
     "ReduceMax": windows.over_pixels(windows.global_max_pool),
-    "ReduceMean": windows.over_pixels(windows.global_avg_pool),
+    "ReduceMean": tokens.mean,
     "Relu": elementwise.relu,
     "Resize": windows.resize,
+    "Softmax": tokens.softmax,
     "Sigmoid": elementwise.by_name(lambda a: Curve(name="sigmoid")),
     "Sub": elementwise.minus,
     "Sum": elementwise.total,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from .layers import BY_ELEMENT, FROM_BYTES, LAYERS, ON_BYTES, TO_BYTES, move
 from .network import Network, Node
 from .order import reads
 from .quantised import HALF
-from .region import Apart, Region, Term
+from .region import Apart, Region
 from .rows import as_maps
 from .shapes import MALFORMED, Facts
+from .spelt import joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class Part:
         Shapes of those values.
     dtypes : mapping of str to dtype
         Types of those values, and of the source.
+    last : set of str
+        Those whose channels are last.
     """
 
     source: str
@@ -42,6 +45,7 @@ class Part:
     results: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dtypes: Mapping[str, np.dtype] = field(default_factory=dict)
+    last: frozenset[str] = frozenset()
 
 
 def lower(network: Network, facts: Facts) -> tuple[Part | Node, ...]:
@@ -54,7 +58,7 @@ def lower(network: Network, facts: Facts) -> tuple[Part | Node, ...]:
     facts : Facts
         Of all its values; those of new ones are added.
     """
-    return _Lowering(as_maps(network, facts), facts).steps()
+    return _Lowering(as_maps(joined(network, facts), facts), facts).steps()
 
 
 class _Lowering:
@@ -102,6 +106,8 @@ class _Lowering:
             with contextlib.suppress(Apart):
                 if call.node.kind in BY_ELEMENT:
                     return on_bytes(call)
+                if any(term and term.last for term in call.terms):
+                    raise Apart("channels that are last")
                 terms = tuple(term and call.region.lined(term) for term in call.terms)
                 return on_bytes(call._replace(terms=terms))
         if layer is None:
@@ -111,6 +117,8 @@ class _Lowering:
 
     def _check(self, name, term):
         """Raise Apart unless a layer's result has as many elements as the value."""
+        if term.scores is not None:
+            return
         _, channels, *size = term.region.whole(term.map)
         size = [n + sum(sides) for n, sides in zip(size, term.pad, strict=True)]
         count = term.region.images * channels * np.prod(size)
@@ -155,7 +163,7 @@ class _Lowering:
                 continue
             term = self._result(name, worth)
             if term is not None:
-                wanted[term.region][name] = term.map
+                wanted[term.region][name] = term
                 more = [term.region.source]
             elif name in self.makers:
                 nodes.add(self.makers[name])
@@ -175,7 +183,7 @@ class _Lowering:
         try:
             term = term.region.real(term)
             if term.region.is_in_order(term):
-                term = Term(term.region, term.map)
+                term = replace(term, moved=None)
             term = term.region.settle(name, term, self.facts.shapes[name])
         except Apart:
             return None
@@ -184,8 +192,10 @@ class _Lowering:
     def _part(self, region, results):
         shapes = {name: self.facts.shapes[name] for name in results}
         dtypes = {name: self.facts.dtypes[name] for name in (*results, region.source)}
-        graph = region.graph(dict.fromkeys(results.values()))
-        return Part(region.source, graph, results, shapes, dtypes)
+        maps = {name: term.map for name, term in results.items()}
+        last = frozenset(name for name, term in results.items() if term.last)
+        graph = region.graph(dict.fromkeys(maps.values()))
+        return Part(region.source, graph, maps, shapes, dtypes, last)
 
     def _ordered(self, nodes, parts):
         """Each part right after what makes its source."""

@@ -90,6 +90,7 @@ class PlanStep:
         self._source = part.source
         self._shapes, self._dtypes = part.shapes, part.dtypes
         self._is_one = not size and all(_is_pointwise(node.op) for node in part.graph.nodes)
+        self._last = frozenset() if self._is_one else part.last
         graph = finish(fuse_quantize(optimise(part.graph)))
         shape = (*(size or (1, images if self._is_one else 1)), channels)
         self.plan = Plan(graph, shape, () if INPUT in graph.stored else None)
@@ -103,16 +104,20 @@ class PlanStep:
         results = {
             name: np.empty(shape, self._dtypes[name]) for name, shape in self._shapes.items()
         }
-        made = {name: _as_bytes(self._images(value)) for name, value in results.items()}
         source = values[self._source]
         if source.dtype == np.int8:
             source = source ^ np.int8(-128)
-        for i, x in enumerate(_as_bytes(self._images(source))):
+        images = _as_bytes(self._images(source))
+        made = {
+            name: _as_bytes(self._images(value) if self._is_one else value.reshape(len(images), -1))
+            for name, value in results.items()
+        }
+        for i, x in enumerate(images):
             pixels = _channels_last(x.reshape(image[2], *image[:2]))
             maps = self.plan.run(pixels, self._threads)
             for name, place in self._places.items():
-                channels_first = maps[place].transpose(2, 0, 1)
-                made[name][i] = channels_first.reshape(made[name].shape[1:])
+                lying = maps[place] if name in self._last else maps[place].transpose(2, 0, 1)
+                made[name][i] = lying.reshape(made[name].shape[1:])
         for value in results.values():
             if value.dtype == np.int8:
                 value ^= np.int8(-128)
@@ -153,6 +158,7 @@ def _is_pointwise(op):
 
 _POINTWISE = (
     *(ops.Activation, ops.Add, ops.BatchNorm, ops.ClipCurve, ops.Concat, ops.Multiply, ops.Tanh),
+    ops.LayerNorm,
     *(ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels),
     *(ops.Dequantize, ops.Lookup, ops.Quantize, ops.QuantizedAdd, ops.QuantizedConcat),
 )

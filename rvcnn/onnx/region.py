@@ -1,12 +1,13 @@
 """A part of a network that becomes one of rvcnn's graphs: from one value to any number of others.
 
-A value (N, C, H, W) is the (H, W, C) map of each of N images. What only moves elements, pads, or is
+A value (N, C, H, W) is the (H, W, C) map of each of N images, and so is one whose elements lie in
+that order, as (N, H, W, C) or the tokens (N, T, C). What only moves elements, pads, or is
 a function of each element by itself is held back until a layer needs the result, and then becomes
 one node, or part of the layer.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rvcnn.ops import (
     Activation,
     BatchNorm,
     ClipCurve,
+    ConstantMap,
     Crop,
     Dequantize,
     Lookup,
@@ -24,6 +26,7 @@ from rvcnn.ops import (
     ShuffleChannels,
     SliceChannels,
     TakeChannels,
+    TakePixels,
 )
 
 from .curves import IDENTITY, Curve
@@ -33,6 +36,9 @@ NO_PAD = ((0, 0), (0, 0))
 
 MOVED = 1 << 24
 """Most elements whose places are followed through reshapes and transpositions."""
+
+MOST_PIXELS = 1 << 16
+"""Most pixels that are taken one by one."""
 
 
 class Apart(Exception):
@@ -65,7 +71,9 @@ def line_of(stored):
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """What a value is: a map, and what is still to be done to it, of which there is one at most.
+    """What a value is: a map, and what is still to be done to it: one thing at most.
+
+    Only a line may be due beside a move, after which it is the same line.
 
     Attributes
     ----------
@@ -81,6 +89,10 @@ class Term:
         For every element of the value, its place in the (N, C, H, W) array of the map.
     reading : Reading or None
         What the bytes of the map stand for, where they stand for real values.
+    last : bool
+        Whether the value's elements lie as in (N, H, W, C), its last axis being the channels.
+    scores : Scores or None
+        What it is instead of a map: see :mod:`~rvcnn.onnx.tokens`.
     """
 
     region: "Region"
@@ -90,6 +102,8 @@ class Term:
     fill: float = 0.0
     moved: np.ndarray | None = None
     reading: Reading | None = None
+    last: bool = False
+    scores: Any = None
 
     @property
     def has_vectors(self):
@@ -99,8 +113,13 @@ class Term:
     @property
     def is_plain(self):
         """Whether it is the map itself, in some shape."""
-        lone = self.moved is None and self.pad == NO_PAD
-        return lone and self.curve.is_identity and self.reading is None
+        due = (self.moved, self.scores, self.reading)
+        return due == (None, None, None) and self.pad == NO_PAD and self.curve.is_identity
+
+    @property
+    def is_vector(self):
+        """Whether its map is one pixel, which lies the same way in either order."""
+        return self.region.shapes[self.map][:2] == (1, 1)
 
 
 class Region:
@@ -132,7 +151,7 @@ class Region:
         self.nodes = []
         self.stored = {} if stored is None else {INPUT: stored}
         self.read = set()
-        self._made, self._copies = {}, {}
+        self._made, self._placed, self._copies = {}, {}, {}
 
     def add(self, name, op: Op, *inputs, **params) -> Term:
         """Append a node; its result as a term.
@@ -183,6 +202,12 @@ class Region:
         self.shapes[name] = shape
         return Term(self, name)
 
+    def constant(self, name, value) -> Term:
+        """A map (H, W, C) of numbers."""
+        height, width, channels = value.shape
+        numbers = np.array(value, np.float32).reshape(-1)
+        return self.add(name, ConstantMap((height, width), channels), INPUT, value=numbers)
+
     def lined(self, term: Term) -> Term:
         """The same value as a term whose bytes are themselves, or those of a line if they can."""
         if term.reading is None:
@@ -232,7 +257,7 @@ class Region:
         return (self.images, channels, height, width)
 
     def settle(self, name, term: Term, shape) -> Term:
-        """The term with nothing left to be done, and its value's shape that of its map.
+        """The term with nothing left to be done: its value's elements lie as its map's do.
 
         Parameters
         ----------
@@ -253,12 +278,16 @@ class Region:
         return self._made[key]
 
     def _settled(self, name, term, shape):
-        if term.moved is not None:
-            return self._taken(name, term, shape)
+        if term.scores is not None:
+            raise Apart("scores by themselves")
+        term = self.placed(name, term, shape)
         if term.pad != NO_PAD:
             raise Apart("padding by itself")
         if term.curve.is_identity:
-            return term
+            return replace(term, curve=IDENTITY)
+        return replace(self._bent(name, term), last=term.last)
+
+    def _bent(self, name, term):
         curve = term.curve
         if curve.is_line:
             channels = self.shapes[term.map][2]
@@ -275,31 +304,54 @@ class Region:
         numbers = map(float, (curve.scale, curve.shift, curve.low, curve.high))
         return self.add(name, ClipCurve(*numbers, curve.gate), term.map)
 
+    def placed(self, name, term: Term, shape) -> Term:
+        """The term with its elements where they belong, but for the rest as :meth:`settle` does."""
+        if term.moved is None:
+            return term
+        key = name, term.map, term.reading is None
+        if key not in self._placed:
+            own = name if term.curve.is_identity else f"{name}/taken"
+            taken = self._taken(own, term, shape)
+            self._placed[key] = replace(taken, curve=term.curve, reading=term.reading)
+        return self._placed[key]
+
     def _taken(self, name, term, shape):
-        order, (height, width, channels) = self.order(term), self.shapes[term.map]
-        if not order.size or not 2 <= len(shape) <= 4:
-            raise Apart("elements that are no map's")
-        rows, columns = (1,) * (4 - len(shape)) + tuple(shape[2:])
-        top, left = divmod(int(order[0]) % (height * width), width)
-        pixels = np.arange(height * width).reshape(height, width)
-        pixels = pixels[top : top + rows, left : left + columns].reshape(-1)
-        if len(pixels) != rows * columns:
+        order = self.order(term)
+        if len(shape) in (2, 3, 4) and shape[0] == self.images:
+            found = self.parted(order.reshape(shape[1], -1), term.map)
+            if found is not None:
+                size = (*(1,) * (4 - len(shape)), *shape[2:])
+                return self.take(name, term.map, *found, size)
+        tokens = order.reshape(-1, shape[-1])
+        found = self.parted(tokens.T, term.map)
+        if found is None:
             raise Apart("elements moved between pixels")
-        taken = order.reshape(-1, len(pixels))
-        first = taken[:, 0] // (height * width)
-        if not np.array_equal(taken, first[:, None] * (height * width) + pixels):
-            raise Apart("elements moved between pixels")
-        x, take = term.map, _take(first, channels)
-        crop = _crop((top, left), (rows, columns), (height, width))
-        if take is not None:
-            other = name if crop is None else f"{name}/channels"
-            if take.is_view and x in self.stored:
-                x = self.add_bytes(other, take, x, stored=self.stored[x]).map
+        size = shape[1:3] if len(shape) == 4 and shape[0] == self.images else (1, len(tokens))
+        return replace(self.take(name, term.map, *found, size), last=True)
+
+    def parted(self, places, source):
+        """Channels and pixels of a map whose elements (C, P) have these places; None if none has.
+
+        Places are those in the map's (C, H, W).
+        """
+        pixels = self.shapes[source][0] * self.shapes[source][1]
+        channels, taken = places[:, 0] // pixels, places[0] % pixels
+        fits = np.array_equal(places, channels[:, None] * pixels + taken)
+        return (channels, taken) if fits else None
+
+    def take(self, name, source, channels, pixels, size) -> Term:
+        """A map of ``size`` of some channels and pixels of another, in an order."""
+        found, size = self.shapes[source], tuple(size)
+        ops = (_take(channels, found[2]), _take_pixels(pixels, size, found[:2]))
+        ops = [op for op in ops if op is not None]
+        term = Term(self, source)
+        for i, op in enumerate(ops, 1):
+            own, x = name if i == len(ops) else f"{name}/channels", term.map
+            if isinstance(op, SliceChannels) and x in self.stored:
+                term = self.add_bytes(own, op, x, stored=self.stored[x])
             else:
-                x = self.add(other, take, x).map
-        if crop is not None:
-            x = self.add(name, crop, x).map
-        return Term(self, x, reading=term.reading)
+                term = self.add(own, op, x)
+        return term
 
     def order(self, term):
         """For each element of a value's first image, its place among the map's (C, H, W).
@@ -313,7 +365,7 @@ class Region:
         size = channels * height * width
         if term.moved is None:
             return np.arange(size)
-        if len(term.moved) != self.images:
+        if term.moved.size % self.images:
             raise Apart("images put together")
         places = term.moved.reshape(self.images, -1)
         if not np.array_equal(places, places[0] + np.arange(self.images)[:, None] * size):
@@ -333,7 +385,21 @@ class Region:
             return term.moved
         if np.prod(shape) > MOVED:
             raise Apart("too many elements to follow")
-        return np.arange(np.prod(self.whole(term.map))).reshape(shape)
+        whole = self.whole(term.map)
+        places = np.arange(np.prod(whole)).reshape(whole)
+        return (places.transpose(0, 2, 3, 1) if term.last else places).reshape(shape)
+
+    def moved(self, term: Term, places) -> Term:
+        """A value whose elements have these places, as ``Term.moved`` has them, of a term's map."""
+        images, channels, *size = self.whole(term.map)
+        is_whole = places.size == images * channels * np.prod(size)
+        in_rows = size[0] == 1 or places.shape[1:3] == tuple(size)
+        in_rows = in_rows and places.ndim > (2 if size == [1, 1] else 1)
+        if is_whole and in_rows and places.shape[-1:] == (channels,):
+            lying = places.reshape(images, *size, channels).transpose(0, 3, 1, 2)
+            if np.array_equal(lying.reshape(-1), np.arange(places.size)):
+                return replace(term, moved=None, last=True)
+        return replace(term, moved=places, last=False)
 
     def graph(self, outputs) -> Graph:
         """The graph of the nodes that the outputs need."""
@@ -345,6 +411,20 @@ def _crop(first, size, whole):
     edges = zip(first, size, whole, strict=True)
     sides = tuple((before, n - before - length) for before, length, n in edges)
     return None if sides == NO_PAD else Crop(sides)
+
+
+def _take_pixels(pixels, size, found):
+    """The operator that makes a map of ``size`` of these pixels; None if it has them so."""
+    every = np.arange(found[0] * found[1])
+    if np.array_equal(pixels, every):
+        return None if size == found else TakePixels((), size)
+    top, left = divmod(int(pixels[0]), found[1])
+    inside = every.reshape(found)[top : top + size[0], left : left + size[1]]
+    if np.array_equal(pixels, inside.reshape(-1)):
+        return _crop((top, left), size, found)
+    if len(pixels) > MOST_PIXELS:
+        raise Apart("too many pixels to take")
+    return TakePixels(tuple(int(p) for p in pixels), size)
 
 
 def _take(order, channels):

@@ -108,13 +108,13 @@ def product(call):
     """A matrix product with constant weights: a convolution over the whole map."""
     attributes = call.node.attributes
     is_gemm = call.node.op == "Gemm"
-    weight, shape = call.constant(1), call.shape()
-    if weight.ndim != 2 or len(shape) != 2 or weight.dtype != np.float32:
+    weight = call.constant(1)
+    if weight.ndim != 2 or weight.dtype != np.float32:
         raise Apart("a product in other than two dimensions")
     if is_gemm and (attributes.get("transA") or call.terms[0] is None):
         raise Apart("a transposed first factor")
     turned = is_gemm and bool(attributes.get("transB"))
-    x, op, laid_out = _product(call, weight.shape if turned else weight.shape[::-1])
+    x, op, laid_out, last = _product(call, weight.shape if turned else weight.shape[::-1])
     alpha, beta = (np.float32(attributes.get(k, 1.0)) for k in ("alpha", "beta"))
     if call.terms[0].reading is not None:
         if is_gemm and (alpha != 1 or beta != 1):
@@ -128,18 +128,21 @@ def product(call):
         if bias.size not in (1, len(weight)) or bias.shape[:-1] not in ((), (1,)):
             raise Apart("a bias for each image")
         params["bias"] = np.array(np.broadcast_to(bias.reshape(-1), len(weight)))
-    return call.region.add(call.name, replace(op, bias=bias is not None), x, **params)
+    term = call.region.add(call.name, replace(op, bias=bias is not None), x, **params)
+    return replace(term, last=last)
 
 
 def _product(call, shape):
-    """The map that a product by (N, K) weights reads, its operator, and what lays weights out."""
-    term, (outputs, length) = call.terms[0], shape
-    if term.moved is None or term.moved.size < np.prod(call.region.whole(term.map)):
-        term = call.region.settle(call.node.inputs[0], term, call.shape())
-    order = call.region.order(term)
-    height, width, channels = call.region.shapes[term.map]
-    is_whole = len(order) == length == channels * height * width
-    if not is_whole or not np.array_equal(np.sort(order), np.arange(len(order))):
+    """The map that a product by (N, K) weights reads, its operator, and what lays weights out.
+
+    Then whether the channels of its result are last.
+    """
+    (outputs, length), rank = shape, len(call.shape())
+    order, term = (None, None) if rank != 2 else _elements(call)
+    height, width, channels = call.region.shapes[term.map] if term else (0, 0, 0)
+    if order is None or not len(order) == length == channels * height * width:
+        return _each_token(call, shape)
+    if not np.array_equal(np.sort(order), np.arange(length)):
         raise Apart("a product of other than all elements, each once")
 
     def laid_out(weight):
@@ -147,7 +150,29 @@ def _product(call, shape):
         dense[:, order] = weight
         return dense.reshape(outputs, channels, height, width)
 
-    return term.map, Conv2d(channels, outputs, (height, width)), laid_out
+    return term.map, Conv2d(channels, outputs, (height, width)), laid_out, False
+
+
+def _elements(call):
+    """Where the elements of the first factor come from, in the map of a term."""
+    term = call.terms[0]
+    if term.moved is None or not term.curve.is_identity:
+        term = call.region.settle(call.node.inputs[0], term, call.shape())
+    return call.region.order(term), term
+
+
+def _each_token(call, shape):
+    """As :func:`_product`, where it is one with each token's channels."""
+    if call.terms[0].reading is not None:
+        raise Apart("a product of tokens that are bytes")
+    x, (outputs, length) = call.tokens().map, shape
+    if call.region.shapes[x][2] != length:
+        raise Apart("a product of other than all channels")
+
+    def laid_out(weight):
+        return np.ascontiguousarray(weight)[:, :, None, None]
+
+    return x, Conv2d(length, outputs), laid_out, True
 
 
 def qlinear_product(call):
@@ -155,7 +180,9 @@ def qlinear_product(call):
     weight, dtypes = call.constant(3), call.facts.dtypes
     if weight.ndim != 2 or len(call.shape()) != 2:
         raise Apart("a product in other than two dimensions")
-    x, op, laid_out = _product(call, weight.shape[::-1])
+    x, op, laid_out, last = _product(call, weight.shape[::-1])
+    if last:
+        raise Apart("a product of tokens")
     line = bytes_of(dtypes[call.node.inputs[0]], call.constant(1), call.constant(2))
     stored = bytes_of(dtypes[call.name], call.constant(6), call.constant(7))
     read(call.region, call.terms[0], line)

@@ -5,6 +5,7 @@ from .bytes import Lookup, QuantizedAdd, QuantizedConcat, QuantizedMaxPool
 from .channels import Concat, Interleave, ShuffleChannels, SliceChannels, TakeChannels
 from .conv import Conv2d, InterleavedConv2d, Linear
 from .elementwise import Activation, Add, BatchNorm, ClipCurve, Multiply, ScaleChannels, Tanh
+from .pixels import ConcatPixels, ConstantMap, TakePixels
 from .pool import AvgPool, GlobalAvgPool, L2Normalize, MaxPool
 from .quantized import (
     Dequantize,
@@ -14,15 +15,19 @@ from .quantized import (
     QuantizedScaleChannels,
 )
 from .spatial import WAYS, Bilinear, Crop, DepthToSpace, Repeat, Way
+from .tokens import Attention, LayerNorm
 
 __all__ = [
     "Activation",
     "Add",
+    "Attention",
     "AvgPool",
     "BatchNorm",
     "Bilinear",
     "ClipCurve",
     "Concat",
+    "ConcatPixels",
+    "ConstantMap",
     "Conv2d",
     "Crop",
     "DepthToSpace",
@@ -31,6 +36,7 @@ __all__ = [
     "Interleave",
     "InterleavedConv2d",
     "L2Normalize",
+    "LayerNorm",
     "Linear",
     "Lookup",
     "MaxPool",
@@ -49,6 +55,7 @@ __all__ = [
     "ShuffleChannels",
     "SliceChannels",
     "TakeChannels",
+    "TakePixels",
     "Tanh",
     "WAYS",
     "Way",

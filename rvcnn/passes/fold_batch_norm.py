@@ -1,13 +1,13 @@
-"""Fold a batch normalisation into the convolution before it."""
+"""Fold a batch normalisation into the convolution or layer normalisation before it."""
 
 from dataclasses import replace
 
 from rvcnn.graph import Graph, Node
-from rvcnn.ops import BatchNorm, Conv2d
+from rvcnn.ops import BatchNorm, Conv2d, LayerNorm
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """Scale the weights and shift the bias of every convolution that a BatchNorm follows.
+    """Scale the weights and shift the bias of every layer that a BatchNorm follows.
 
     Computed in float64 and rounded once. Where several follow one another, all are.
     """
@@ -18,17 +18,19 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 
 def _fold_first(graph):
-    """Fold the first of what follows each convolution."""
-    for conv, norm in list(graph.chains()):
-        if not (isinstance(conv.op, Conv2d) and isinstance(norm.op, BatchNorm)):
+    """Fold the first of what follows each layer."""
+    for layer, norm in list(graph.chains()):
+        if not (isinstance(layer.op, (Conv2d, LayerNorm)) and isinstance(norm.op, BatchNorm)):
             continue
-        if not conv.op.is_bare:
+        is_norm = isinstance(layer.op, LayerNorm)
+        if not is_norm and not layer.op.is_bare:
             continue
         scale, shift = norm.op.line(norm.params)
+        weight = layer.params["weight"]
         params = {
-            "weight": (conv.params["weight"] * scale[:, None, None, None]).astype("float32"),
-            "bias": (conv.params.get("bias", 0.0) * scale + shift).astype("float32"),
+            "weight": (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype("float32"),
+            "bias": (layer.params.get("bias", 0.0) * scale + shift).astype("float32"),
         }
-        fused = Node(norm.name, replace(conv.op, bias=True), conv.inputs, params)
-        graph = graph.fuse(conv, norm, fused)
+        op = layer.op if is_norm else replace(layer.op, bias=True)
+        graph = graph.fuse(layer, norm, Node(norm.name, op, layer.inputs, params))
     return graph

@@ -7,6 +7,7 @@ from rvcnn import ops
 from rvcnn.errors import UsageError
 from rvcnn.graph import Node
 
+from . import tokens
 from .writer import Writer
 
 
@@ -162,5 +163,10 @@ EMITTERS: dict[type[ops.Op], Callable[[Writer, Node], None]] = {
     ops.ScaleChannels: _of_maps("Mul"),
     ops.Tanh: _of_maps("Tanh"),
     ops.Crop: _crop,
+    ops.Attention: tokens.attention,
+    ops.ConcatPixels: tokens.concat_pixels,
+    ops.ConstantMap: tokens.constant_map,
+    ops.LayerNorm: tokens.layer_norm,
+    ops.TakePixels: tokens.take_pixels,
 }
 """For every operator on float32 maps, the function that writes a node of it."""

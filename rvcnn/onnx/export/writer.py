@@ -81,8 +81,32 @@ class Writer:
             return self.node("Clip", [x, *bounds], output)
         if activation == "silu":
             return self.node("Mul", [x, self.node("Sigmoid", [x], f"{output}/gate")], output)
+        if "gelu" in activation:
+            return self._gelu(x, activation, output)
         kind, attributes = ACTIVATIONS[activation]
         return self.node(kind, [x], output, **attributes)
+
+    def _gelu(self, x: str, activation: str, output: str) -> str:
+        """One of the three in the operators of older opsets."""
+
+        def times(value, factor, end):
+            factor = self.constant(f"{output}/{end} factor", factor)
+            return self.node("Mul", [value, factor], f"{output}/{end}")
+
+        if activation == "quick_gelu":
+            share = self.node("Sigmoid", [times(x, 1.702, "steep")], f"{output}/share")
+            return self.node("Mul", [x, share], output)
+        if activation == "gelu":
+            curve = self.node("Erf", [times(x, 0.5**0.5, "scaled")], f"{output}/curve")
+        else:
+            square = self.node("Mul", [x, x], f"{output}/square")
+            cube = times(self.node("Mul", [square, x], f"{output}/cube"), 0.044715, "part")
+            inner = self.node("Add", [x, cube], f"{output}/inner")
+            inner = times(inner, (2 / np.pi) ** 0.5, "scaled")
+            curve = self.node("Tanh", [inner], f"{output}/curve")
+        one = self.constant(f"{output}/one", 1.0)
+        share = self.node("Add", [curve, one], f"{output}/share")
+        return self.node("Mul", [times(x, 0.5, "half"), share], output)
 
     def window(self, op, layer: str) -> dict:
         """Attributes of a convolution's or pooling's window over a layer's map.

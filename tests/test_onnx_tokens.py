@@ -1,0 +1,198 @@
+"""Transformers become plans: attention, normalisation and curves in the spellings of exporters."""
+
+import numpy as np
+import pytest
+from graph_checks import image
+from hostile_onnx import model, node, tensor
+from test_backbones import relative_error
+from test_onnx_networks import CLOSE, agree, exported
+
+import rvcnn
+from rvcnn import ops
+
+pytest.importorskip("onnx", reason="the extra `onnx`")
+torch_transformers = pytest.importorskip("torch_transformers", exc_type=ImportError)
+pytestmark = pytest.mark.compare
+
+
+def steps(session, x):
+    """What runs: operators of the plans' steps, and nodes on arrays."""
+    program = session.program(x)
+    plans = [step.node.op for plan in program.plans for step in plan.steps if step.node]
+    return plans, [n.op for n in program.nodes]
+
+
+@pytest.mark.parametrize("opset", [14, 17])
+@pytest.mark.parametrize("name", torch_transformers.NETWORKS)
+def test_a_network_is_one_plan(torch, onnxruntime, name, opset):
+    torch.manual_seed(3)
+    network = torch_transformers.NETWORKS[name]().eval()
+    file = exported(torch, network, 1, 3, 12, 16, opset=opset)
+    x = image(1, 1, 3, 12, 16)
+    plans, apart = steps(agree(onnxruntime, file, x), x)
+    assert apart == []
+    kinds = {type(op) for op in plans}
+    assert not kinds & {ops.BatchNorm, ops.Activation}
+    assert ops.LayerNorm in kinds
+    assert (ops.Attention in kinds) == (name != "convnext")
+
+
+@pytest.mark.parametrize("name", ["vision transformer", "with biases of places", "convnext"])
+def test_several_images_in_one_call(torch, onnxruntime, name):
+    torch.manual_seed(4)
+    network = torch_transformers.NETWORKS[name]().eval()
+    file = exported(torch, network, 2, 3, 12, 16, dynamic=(0,))
+    x = image(1, 3, 3, 12, 16)
+    assert steps(agree(onnxruntime, file, x, x[:1]), x)[1] == []
+
+
+def test_an_image_encoder_is_a_model(torch, tmp_path):
+    torch.manual_seed(5)
+    file = tmp_path / "clip.onnx"
+    network = torch_transformers.Clip().eval()
+    # twelve patches are of no square
+    network.places = torch.nn.Parameter(torch.randn(17, 24))
+    file.write_bytes(exported(torch, network, 1, 3, 16, 16))
+    encoder = rvcnn.create_model(weights=str(file))
+    x = image(2, 1, 16, 16, 3)
+    want = network(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).detach().numpy()
+    assert relative_error(encoder(x), want) <= CLOSE
+    encoder.save_weights(tmp_path / "clip.safetensors")
+    again = rvcnn.create_model(weights=str(tmp_path / "clip.safetensors"))
+    np.testing.assert_array_equal(again(x), encoder(x))
+
+
+RNG = np.random.default_rng(11)
+
+
+def numbers(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+KNOWN = {
+    "w": numbers(24, 3, 2, 2),
+    "dense": numbers(24, 24) / 5,
+    "one": np.ones(24, np.float32),
+    "row_shape": np.array([0, 24, -1]),
+    "heads": np.array([0, 0, 3, 8]),
+    "width": np.array([0, 0, 24]),
+    "windows": np.array([0, 2, 2, 3, 2, 24]),
+    "windowed": np.array([-1, 4, 3, 8]),
+    "pixels": np.array([-1, 2, 3, 2, 2, 24]),
+    "back": np.array([0, 4, 6, 24]),
+    "scale": np.float32(0.3),
+    "mask": numbers(1, 1, 24, 24),
+    "other": numbers(24, 1),
+}
+START = [
+    node("Conv", "image w", "c", strides=[2, 2]),
+    *(node("Reshape", "c row_shape", "r"), node("Transpose", "r", "t", perm=[0, 2, 1])),
+]
+SPLIT = [
+    *(node("MatMul", "t dense", "p"), node("Reshape", "p heads", "h")),
+    node("Transpose", "h", "q", perm=[0, 2, 1, 3]),
+]
+KEYS = [node("Transpose", "h", "k", perm=[0, 2, 3, 1])]
+JOIN = [node("Transpose", "a", "j", perm=[0, 2, 1, 3]), node("Reshape", "j width", "y")]
+WINDOWS = [
+    *(node("Conv", "image w", "c", strides=[2, 2]), node("Transpose", "c", "l", perm=[0, 2, 3, 1])),
+    *(node("Reshape", "l windows", "n"), node("Transpose", "n", "m", perm=[0, 1, 3, 2, 4, 5])),
+    *(node("Reshape", "m windowed", "h"), node("Transpose", "h", "q", perm=[0, 2, 1, 3])),
+    node("Transpose", "h", "k", perm=[0, 2, 3, 1]),
+    *(node("MatMul", "q k", "s"), node("Softmax", "s", "u", axis=-1), node("MatMul", "u q", "a")),
+    *(node("Transpose", "a", "b", perm=[0, 2, 1, 3]), node("Reshape", "b pixels", "d")),
+    *(node("Transpose", "d", "e", perm=[0, 1, 3, 2, 4, 5]), node("Reshape", "e back", "y")),
+]
+
+
+def compared(onnxruntime, nodes, opset=17, images=2):
+    """What runs for nodes after an image, if ONNX Runtime computes the same."""
+    read = {name for n in nodes for name in n.input}
+    tensors = [tensor(name, value) for name, value in KNOWN.items() if name in read]
+    made = model(nodes, tensors, [("image", 1, ["n", 3, 8, 12])], ["y"], [("", opset)])
+    x = numbers(images, 3, 8, 12)
+    plans, apart = steps(agree(onnxruntime, made, x), x)
+    return [type(op) for op in plans], apart
+
+
+def two_products(*between):
+    """Attention with these nodes between its product "s" and what the softmax "u" reads."""
+    last = between[-1].output[0] if between else "s"
+    tail = [node("Softmax", last, "u", axis=-1), node("MatMul", "u q", "a"), *JOIN]
+    return [*START, *SPLIT, *KEYS, node("MatMul", "q k", "s"), *between, *tail]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [],
+        [node("Mul", "s scale", "f")],
+        [node("Add", "s mask", "f"), node("Mul", "f scale", "g")],
+        [node("Div", "s scale", "e"), node("Add", "mask e", "f"), node("Add", "f mask", "g")],
+    ],
+)
+def test_scores_scaled_and_shifted(onnxruntime, between):
+    kinds, apart = compared(onnxruntime, two_products(*between))
+    assert ops.Attention in kinds
+    assert apart == []
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [node("Relu", "s", "f")],
+        [node("Add", "s one_score", "f")],
+        [node("Softmax", "s", "f", axis=2)],
+        [node("Sigmoid", "s", "f")],
+    ],
+)
+def test_what_is_no_attention_runs_on_arrays(onnxruntime, monkeypatch, between):
+    monkeypatch.setitem(KNOWN, "one_score", numbers(2, 1, 24, 24))
+    kinds, apart = compared(onnxruntime, two_products(*between))
+    assert ops.Attention not in kinds
+    assert "MatMul" in apart
+
+
+def test_windows_are_rows_of_a_map(onnxruntime):
+    kinds, apart = compared(onnxruntime, WINDOWS)
+    assert kinds.count(ops.Attention) == 1
+    assert apart == []
+
+
+def test_attention_as_one_operator(onnxruntime):
+    nodes = [*START, *SPLIT, node("Attention", "q q q", "a", scale=0.2), *JOIN]
+    kinds, apart = compared(onnxruntime, nodes, opset=23)
+    assert ops.Attention in kinds
+    assert apart == []
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_a_causal_attention_runs_on_arrays(onnxruntime, causal):
+    nodes = [*START, *SPLIT, node("Attention", "q q q", "a", is_causal=causal), *JOIN]
+    assert compared(onnxruntime, nodes, opset=23)[1].count("Attention") == causal
+
+
+def test_tokens_in_every_place(onnxruntime):
+    """Results whose channels are last, of maps and of sums with what is not a vector."""
+    nodes = [
+        *(*START, node("LayerNormalization", "t one", "n"), node("MatMul", "n dense", "p")),
+        *(node("Add", "p other", "o"), node("Concat", "o t", "d", axis=2)),
+        *(node("Concat", "d d", "e", axis=1), node("Transpose", "e", "y", perm=[1, 0, 2])),
+    ]
+    kinds, apart = compared(onnxruntime, nodes, images=1)
+    assert {ops.Concat, ops.ConcatPixels, ops.ConstantMap} <= set(kinds)
+    assert apart == []
+    compared(onnxruntime, nodes, images=3)
+
+
+def test_a_channel_axis_that_is_as_long_as_another(onnxruntime):
+    """Rows, columns and channels of one length: a vector belongs to one of them."""
+    some = {"w": numbers(6, 3, 2, 2), "v": numbers(6), "c1": numbers(6, 1, 1), "m": numbers(6, 6)}
+    for turn in ([0, 2, 3, 1], [0, 3, 2, 1], [0, 1, 3, 2], [0, 3, 1, 2]):
+        nodes = [
+            *(node("Conv", "image w", "c", strides=[2, 2]), node("Transpose", "c", "t", perm=turn)),
+            *(node("Mul", "t v", "a"), node("Add", "a c1", "b"), node("MatMul", "b m", "y")),
+        ]
+        tensors = [tensor(name, value) for name, value in some.items()]
+        made = model(nodes, tensors, [("image", 1, ["n", 3, 12, 12])], ["y"], [("", 17)])
+        agree(onnxruntime, made, numbers(2, 3, 12, 12))
