@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import sqlite3
@@ -7,9 +8,10 @@ import pytest
 from index_fake import random_vectors, vectors_files
 
 from rvcnn.errors import IndexDamagedError, IndexLockedError, IndexMissingError
-from rvcnn.index import Index, Item, Status, repair, verify
+from rvcnn.index import Index, Item, Status, manifest, repair, verify
 from rvcnn.index.formats import FORMATS
 from rvcnn.index.items import COLUMNS
+from rvcnn.index.locate import existing_home
 
 DIM = 8
 COUNT = 60
@@ -315,3 +317,12 @@ def test_verify_needs_an_index(tmp_path):
         verify(tmp_path)
     with pytest.raises(IndexMissingError):
         repair(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"format": "other"}, {"format_version": 0}])
+def test_the_manifest_of_something_else_is_damaged(folder, change):
+    home = existing_home(folder)
+    text = (home.location / "manifest.json").read_text()
+    manifest.parse(text, home)
+    with pytest.raises(IndexDamagedError, match="not the manifest of an index"):
+        manifest.parse(json.dumps({**json.loads(text), **change}), home)
