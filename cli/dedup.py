@@ -129,13 +129,14 @@ def _groups(places, kept, how, threshold, rate, invariant, engine, quiet) -> lis
 
     if how == "hardlink":
         return duplicates_below(places, kept, 1.0, same_bytes)
-    compile_pairs(quiet)
     workers = engine["workers"]
     if rate is None and not invariant:
+        compile_pairs(quiet)
         with Progress(quiet, BLOCKS) as progress:
             finder = partial(upright, workers=workers, progress=progress.reach)
             return duplicates_below(places, kept, threshold, finder)
     embedder = make_embedder(**engine, quiet=quiet, places=(*places, *kept))
+    compile_pairs(quiet)
     if rate is not None:
         threshold = _calibrated(places, embedder, rate, invariant, workers, quiet)
     if not invariant:

@@ -63,7 +63,8 @@ def command(
         lost = place.lost_weights(paths)
         if lost is not None:
             note(f"{lost}, which made the index, is gone: rvcnn's own model takes its place")
-    embedder = make_embedder(**engine, quiet=quiet, folders=folders, search=False)
+    places = () if no_index or changes["rebuild"] else place.existing_places(paths)
+    embedder = make_embedder(**engine, quiet=quiet, folders=folders, places=places, search=False)
     with Progress(quiet) as progress:
         filters["progress"] = progress.event
         if no_index:

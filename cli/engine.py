@@ -37,7 +37,7 @@ def make_embedder(
     from rvcnn import Embedder
     from rvcnn.place import made_with
 
-    if places:
+    if folders is None and places:
         folders = [place.folder for place in places]
     known = {} if folders is None else made_with(folders)
     if engine.get("model") or engine.get("weights"):

@@ -153,6 +153,11 @@ def open_places(folders: Sequence[Path] = ()) -> list[Place]:
     return [open_place(folder) for folder in folders]
 
 
+def existing_places(folders: Sequence[Path]) -> list[Place]:
+    """Open the indexes of those folders that have one, or that lie below one."""
+    return [open_place(folder) for folder in folders if find_index(folder) is not None]
+
+
 def check_alike(places: Sequence[Place]) -> None:
     """Raise IndexMismatchError unless one query can be asked of all of these.
 

@@ -209,7 +209,12 @@ def test_an_index_of_a_newer_version(photos):
 
 @pytest.mark.parametrize(
     "command",
-    ["search photos/a.png --in photos", "search photos/a.png --in photos --seen", "dedup photos"],
+    [
+        "embed photos",
+        "search photos/a.png --in photos",
+        "search photos/a.png --in photos --seen",
+        "dedup photos",
+    ],
 )
 def test_another_model_is_refused_before_it_is_compiled(photos, monkeypatch, command):
     def compiles(*_, **__):
