@@ -187,6 +187,11 @@ def test_axes_that_are_inputs(onnxruntime):
     assert run(onnxruntime, nodes, opset=18) == (["Conv2d", "GlobalAvgPool"], ["Unsqueeze"])
 
 
+def test_a_reduction_that_leaves_the_width(onnxruntime):
+    nodes = [CONV, node("ReduceMean", "c", axes=[1], keepdims=0)]
+    assert run(onnxruntime, nodes) == (["Conv2d"], ["Unsqueeze", "ReduceMean"])
+
+
 def test_a_sequence_that_a_map_became(onnxruntime):
     """The usual neck of text recognition: a map of one row, squeezed."""
     nodes = [

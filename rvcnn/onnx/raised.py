@@ -79,6 +79,8 @@ def _slice(node, constants):
 def _reduce(node, constants):
     attributes, constants = _newest(node, constants)
     axes = [_raised(axis) for axis in np.ravel(constants[1])]
+    if 3 not in axes and not attributes.get("keepdims", 1):
+        raise Apart("a result that has the width, but not its row")
     return attributes, {1: np.array([*axes, *([2] if 3 in axes else [])])}
 
 
