@@ -19,6 +19,8 @@ TENSORS = {
     "w_depthwise": randoms(8, 1, 5),
     "w_point": randoms(8, 8, 1),
     "w_blocks": randoms(8, 6, 2),
+    "w_overlap": randoms(8, 6, 4),
+    "six_biases": randoms(6),
     "bias": randoms(12),
     "scale": randoms(12),
     "mean": randoms(12),
@@ -64,6 +66,19 @@ CASES = {
     ),
     "no padding": ([node("Conv", "image w", auto_pad="VALID")], ["Conv2d"]),
     "blocks": ([node("ConvTranspose", "image w_blocks", strides=[2])], ["Conv2d", "DepthToSpace"]),
+    "blocks that overlap": (
+        [node("ConvTranspose", "image w_overlap six_biases", strides=[2], pads=[1, 1])],
+        ["Conv2d", "DepthToSpace"],
+    ),
+    "blocks cut off": (
+        [node("ConvTranspose", "image w_overlap", strides=[3], pads=[1, 0], output_padding=[1])],
+        ["Conv2d", "DepthToSpace", "Crop"],
+    ),
+    "blocks with gaps": (
+        [node("ConvTranspose", "image w_blocks", strides=[5])],
+        ["Conv2d", "DepthToSpace", "Crop"],
+    ),
+    "turned": ([node("ConvTranspose", "image w_overlap", pads=[2, 1])], ["Conv2d"]),
     "causal": (
         [node("Pad", "image pads", "p"), node("Conv", "p w", "c"), node("Relu", "c")],
         ["Conv2d relu"],

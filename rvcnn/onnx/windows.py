@@ -1,6 +1,7 @@
 """Layers over windows and whole maps: convolutions, products, poolings, padding, enlargement."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from rvcnn.ops import (
     AvgPool,
     Bilinear,
     Conv2d,
+    Crop,
     DepthToSpace,
     GlobalAvgPool,
     MaxPool,
@@ -19,7 +21,7 @@ from rvcnn.ops import (
 
 from .call import is_same, padded, sum_sides
 from .quantised import Steps, bytes_of, convolve, quantised, read
-from .region import NO_PAD, Apart
+from .region import NO_PAD, Apart, Term
 from .shapes import window_of
 
 
@@ -80,28 +82,66 @@ def qlinear_conv(call):
 
 
 def conv_transpose(call):
-    """A transposed convolution whose windows lie side by side: one of 1 x 1, then blocks."""
-    weight, bias = call.constant(1), call.constant(2)
-    attributes = call.node.attributes
+    """A transposed convolution: one that makes blocks of a stride's results, as channels."""
+    weight, bias, attributes = call.constant(1), call.constant(2), call.node.attributes
     if weight.ndim != 4 or weight.dtype != np.float32 or attributes.get("group", 1) != 1:
         raise Apart("a transposed convolution in groups")
-    channels, out, *kernel = weight.shape
-    if (
-        list(attributes.get("strides", (1, 1))) != kernel
-        or any(attributes.get("pads", (0,)))
-        or any(attributes.get("output_padding", (0,)))
-        or set(attributes.get("dilations", (1,))) != {1}
-        or "output_shape" in attributes
-        or attributes.get("auto_pad", "NOTSET") != "NOTSET"
-    ):
-        raise Apart("a transposed convolution whose windows overlap")
-    groups = weight.transpose(2, 3, 1, 0).reshape(-1, channels, 1, 1)
-    params = {"weight": np.ascontiguousarray(groups)}
+    named = "output_shape" in attributes or attributes.get("auto_pad", "NOTSET") != "NOTSET"
+    if named or set(attributes.get("dilations", (1,))) != {1}:
+        raise Apart("a transposed convolution of another size")
+    channels, outputs, *kernel = weight.shape
+    stride = tuple(attributes.get("strides", (1, 1)))
+    before, out = attributes.get("pads", (0,) * 4)[:2], call.facts.shapes[call.name][2:]
+    rows, columns = map(_phases, call.shape()[2:], out, kernel, stride, before)
+    taps = np.pad(weight, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    taps = taps[:, :, rows.taps[..., None, None], columns.taps].transpose(2, 4, 1, 0, 3, 5)
+    blocks = np.ascontiguousarray(taps.reshape(-1, channels, *taps.shape[4:]))
+    params = {"weight": blocks}
     if bias is not None:
-        params["bias"] = np.tile(bias, kernel[0] * kernel[1])
-    op = Conv2d(channels, len(groups), bias=bias is not None)
-    x = call.region.add(f"{call.name}/blocks", op, call.map().map, **params)
-    return call.region.add(call.name, DepthToSpace(tuple(kernel)), x.map)
+        params["bias"] = np.tile(bias, stride[0] * stride[1])
+    padding, beyond = (rows.padding, columns.padding), (rows.beyond, columns.beyond)
+    sizes = channels, len(blocks), blocks.shape[2:]
+    ops = [Conv2d(*sizes, padding=padding, bias=bias is not None)]
+    ops += [DepthToSpace(stride)] if stride != (1, 1) else []
+    ops += [Crop(tuple((0, n) for n in beyond))] if any(beyond) else []
+    x = call.map().map
+    for op in ops:
+        name = call.name if op is ops[-1] else f"{call.name}/{type(op).__name__}"
+        x = call.region.add(name, op, x, **(params if op is ops[0] else {})).map
+    return Term(call.region, x)
+
+
+class _Phases(NamedTuple):
+    """A transposed convolution along one axis, as a convolution to blocks.
+
+    Attributes
+    ----------
+    taps : ndarray
+        For each result of a block and each tap, the weight's place; the place behind all weights
+        where there is none.
+    padding : tuple of int
+    beyond : int
+        Results of the last block that are too many.
+    """
+
+    taps: np.ndarray
+    padding: tuple[int, int]
+    beyond: int
+
+
+def _phases(size, out, kernel, stride, before):
+    """The :class:`_Phases` of an axis.
+
+    Result ``stride * q + r`` is the sum of ``x[q + d] * weight[r + before - d * stride]``.
+    """
+    first, last = -((kernel - 1 - before) // stride), (stride - 1 + before) // stride
+    places = np.arange(stride)[:, None] + before - np.arange(first, last + 1) * stride
+    taps = np.where((places >= 0) & (places < kernel), places, kernel)
+    blocks = -(-out // stride)
+    padding = (-first, blocks - size + last)
+    if min(padding) < 0:
+        raise Apart("a transposed convolution that leaves pixels out")
+    return _Phases(taps, padding, blocks * stride - out)
 
 
 def product(call):
