@@ -50,6 +50,7 @@ from .functional_u8 import (
     quantized_linear,
     quantized_max_pool,
     quantized_scale,
+    round_steps,
 )
 from .requantise import FUSED_U8, SMALLEST_GATE_STEP, Store
 from .winograd_filters import WinogradFilterCache
@@ -107,6 +108,7 @@ __all__ = [
     "quantized_linear",
     "quantized_max_pool",
     "quantized_scale",
+    "round_steps",
     "rows_axis",
     "run",
     "scale_shift",

@@ -6,7 +6,7 @@ arguments, packs the weights and runs once. ``rvcnn.kernels.reference_u8`` gives
 
 import numpy as np
 
-from . import conv, elementwise_u8, lookup_u8, pool_u8, sum_u8
+from . import conv, elementwise_u8, lookup_u8, pool_u8, steps, sum_u8
 from ._program import At, Map, run
 from .functional import _array, _output, _window
 from .requantise import LONGEST
@@ -227,4 +227,14 @@ def quantized_max_pool(x, kernel, stride, padding=0):
         raise ValueError(f"windows of {window.kernel} may lie in the padding alone")
     out = _output(x, window, x.shape[2], np.uint8)
     run(pool_u8.max_pool(Map.of(out), Map.of(x), window))
+    return out
+
+
+def round_steps(x, scale, low, high):
+    """Real values (H, W, C) as the nearest whole multiples of a scale, from ``low`` to ``high``."""
+    x = _array(x, 3, "x")
+    if not 0 < scale < np.inf or not -(2**24) <= low <= high <= 2**24:
+        raise ValueError(f"no steps of {scale} from {low} to {high}")
+    out = np.empty_like(x)
+    run(steps.round_steps(Map.of(out), Map.of(x), scale, low, high))
     return out

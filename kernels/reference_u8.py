@@ -114,6 +114,13 @@ def quantized_max_pool(x, kernel, stride, padding=0):
     return windows[:: stride[0], :: stride[1]].max((3, 4))
 
 
+def round_steps(x, scale, low, high):
+    """Whole multiples of a scale, halves to even; NaN becomes ``low``."""
+    steps = np.float32(x) / np.float32(scale)
+    steps = np.where(np.isnan(steps), np.float32(low), np.clip(steps, low, high))
+    return np.rint(steps) * np.float32(scale)
+
+
 def _bytes(steps, zero):
     """Steps from the zero point, rounded once; float64 holds the sum exactly."""
     return np.rint(np.clip(steps, -zero, 255 - zero) + np.float64(zero)).astype(np.uint8)

@@ -12,6 +12,7 @@ from kernels_problems_u8 import (
     max_pool,
     of_bytes,
     quantize,
+    round_steps,
     scale,
     worst,
 )
@@ -99,6 +100,8 @@ ELEMENTWISE = [
     *(scale((3, 5), c, each) for c in CHANNELS for each in (False, True)),
     *(lookup((3, n, 2), kind) for n in (1, 7, 31, 32, 33, 50) for kind in ("uint8", "float32")),
     *(add((3, 5, c)) for c in CHANNELS),
+    *(round_steps((3, 2, c), -700, 64835) for c in CHANNELS),
+    round_steps((3, 2, 20), -(2**15), 2**15 - 1),
     *(add((2, 3, 20), bounds) for bounds in ((0.0, np.inf), (0.0, 6.0))),
 ]
 POOL = [
@@ -136,6 +139,7 @@ FEW = [
     lookup((3, 5, 40), "uint8"),
     lookup((3, 5, 40), "float32"),
     add((3, 5, 40)),
+    round_steps((3, 5, 40), -(2**15), 2**15 - 1),
     *(max_pool((5, 6), c, (3, 3), (2, 2), 1) for c in (64, 40, 8, 4, 1)),
 ]
 """Problems that call every kernel on vectors of each lane count."""

@@ -175,6 +175,12 @@ def add(shape, bounds=(-np.inf, np.inf)):
     return Problem(name, "quantized_add", (*maps, *params, bounds), {})
 
 
+def round_steps(shape, low, high):
+    name = label("round_steps", shape, low, high)
+    x = rng_of(name).normal(0, 9, shape).astype(np.float32)
+    return Problem(name, "round_steps", (x, 0.0003, low, high), {})
+
+
 def max_pool(size, channels, kernel, stride, padding=0):
     name = label("quantized_max_pool", size, channels, kernel, stride, padding)
     x = rng_of(name).integers(0, 256, (*size, channels), dtype=np.uint8)

@@ -103,6 +103,7 @@ INSTRUCTIONS = {
     "u8_dequantize": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "u8_scale": (r"\ss?(mul|mla)l?2?\s+v\d+\.4s", r"vpmulld\s.*%{}mm"),
     "u8_global_avg_pool": (r"uaddw2?\s+v\d+\.4s", r"vpaddd\s.*%{}mm"),
+    "f32_round_steps": (r"fdiv\s+v\d+\.4s", r"vdivps\s.*%{}mm"),
     "u8_sum": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "u8_max_pool": (r"umax\s+v\d+\.\d+[bh]", r"vpmaxub\s"),
     "f32_interleave": (r"(st2\s+\{ ?|zip1\s+)v\d+\.4s", r"v(unpck[lh]|permil)ps\s.*%[xy]mm"),

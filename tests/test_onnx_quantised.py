@@ -51,9 +51,18 @@ TENSORS = {
 }
 
 
+WIDE = {np.uint16: 30000, np.int16: -500}
+"""Zero points of types wider than a byte."""
+
+
 def numbers(dtype):
     """Scales and zero points of the maps, as tensors by name."""
     half = 128 if dtype is np.int8 else 0
+    if dtype in WIDE:
+        return {
+            **{f"{name}_step": np.float32(step / 200) for name, step in STEP.items()},
+            **{f"{name}_at": dtype(WIDE[dtype]) for name in ZERO},
+        }
     return {
         **{f"{name}_step": np.float32(step) for name, step in STEP.items()},
         **{f"{name}_at": dtype(zero - half) for name, zero in ZERO.items()},
@@ -306,6 +315,25 @@ def test_parts_that_begin_and_end_with_bytes(dtype):
     for got, want in zip(*results, strict=True):
         assert got.dtype == dtype
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_wider_integers_run_as_real_values(onnxruntime, dtype):
+    """On the plan, rounded as the file says; what reads the integers themselves runs on arrays."""
+    nodes = [
+        *(held("image", "x")[0], node("Flatten", "x_bytes", "flat_bytes")),
+        node("DequantizeLinear", "flat_bytes x_step x_at", "e"),
+        *(*held("image", "x")[1:], constant("w", "w_scale", "w_zero")),
+        *(node("Conv", "x w_real", "f"), node("Relu", "f", "r"), *held("r", "y")),
+    ]
+    made, session = session_of(nodes, dtype, ("y", "e"), (1, 1), opset=21)
+    x = image()
+    assert runs(session, x) == (["RoundSteps", "Conv2d", "RoundSteps"], [])
+    check(onnxruntime, nodes, STEP["y"] / 200, dtype, outputs=("y", "e"), types=(1, 1), opset=21)
+    kind = {np.uint16: 4, np.int16: 5}[dtype]
+    _, session = session_of(nodes, dtype, ("y_bytes",), (kind,), opset=21)
+    (got,) = session.run(x)
+    assert got.dtype == dtype and len(np.unique(got)) > 50
 
 
 def test_a_quantised_network_is_no_model():

@@ -67,6 +67,7 @@ LAYERS = {
     "Concat": concat,
     "Conv": windows.conv,
     "ConvTranspose": windows.conv_transpose,
+    "DequantizeLinear": quantised.dequantize,
     "Div": elementwise.over,
     "Gelu": elementwise.by_name(
         lambda a: Curve(name="gelu_tanh" if a.get("approximate") == "tanh" else "gelu")

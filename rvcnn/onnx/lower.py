@@ -13,7 +13,7 @@ from .call import Call
 from .layers import BY_ELEMENT, FROM_BYTES, LAYERS, ON_BYTES, TO_BYTES, move
 from .network import Network, Node
 from .order import reads
-from .quantised import HALF
+from .quantised import HALF, WIDE
 from .region import Apart, Region
 from .rows import as_maps
 from .shapes import MALFORMED, Facts
@@ -95,7 +95,7 @@ class _Lowering:
         for others, allowed in ((names, FROM_BYTES), (node.outputs, TO_BYTES)):
             types = {self.facts.dtypes[name] for name in others if name}
             if types != {np.dtype(np.float32)} and not (
-                node.kind in allowed and types <= HALF.keys()
+                node.kind in allowed and types <= HALF.keys() | WIDE
             ):
                 raise Apart("numbers of another type")
 
@@ -106,8 +106,6 @@ class _Lowering:
             with contextlib.suppress(Apart):
                 if call.node.kind in BY_ELEMENT:
                     return on_bytes(call)
-                if any(term and term.last for term in call.terms):
-                    raise Apart("channels that are last")
                 terms = tuple(term and call.region.lined(term) for term in call.terms)
                 return on_bytes(call._replace(terms=terms))
         if layer is None:
@@ -178,7 +176,7 @@ class _Lowering:
     def _result(self, name, worth):
         """The term of a value that is a map of a region, or None."""
         term = self.terms.get(name)
-        if term is None or term.region not in worth:
+        if term is None or term.region not in worth or term.held is not None:
             return None
         try:
             term = term.region.real(term)

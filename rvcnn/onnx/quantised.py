@@ -13,11 +13,14 @@ import numpy as np
 from rvcnn.errors import RvcnnError
 from rvcnn.graph import INPUT, Stored
 from rvcnn.kernels.requantise import LONGEST
-from rvcnn.ops import Quantize, QuantizedConv2d
+from rvcnn.ops import Quantize, QuantizedConv2d, RoundSteps
 
 from .operators import OPERATORS
 from .operators.quantised import quantize_linear
 from .region import NO_PAD, Apart, Reading, Term, line_of
+
+WIDE = {np.dtype(np.uint16), np.dtype(np.int16)}
+"""Types whose real values are held in place of them."""
 
 HALF = {np.dtype(np.uint8): 0, np.dtype(np.int8): 128}
 """What is added to values of a type to make bytes of them."""
@@ -93,12 +96,34 @@ def bytes_of(dtype, scale, zero):
     return Stored(np.float64(scale.reshape(())), np.float64(zero + half))
 
 
+def held(call, dtype):
+    """How wider integers hold real values; None for other types."""
+    scale, zero = call.constant(1), call.constant(2)
+    if dtype not in WIDE:
+        return None
+    if scale.size != 1 or scale.dtype != np.float32 or not 0 < scale < np.inf:
+        raise Apart("no integers of one scale")
+    return dtype, float(scale.reshape(())), 0 if zero is None else int(zero.reshape(()))
+
+
+def rounded(call, kept):
+    """The real values of what wider integers hold of a map."""
+    dtype, scale, zero = kept
+    info = np.iinfo(dtype)
+    op = RoundSteps(scale, info.min - zero, info.max - zero)
+    term = call.lying()
+    return replace(call.region.add(call.name, op, term.map), held=kept, last=term.last)
+
+
 def quantize(call):
     """Real values as bytes: what has a table becomes another one."""
-    term = call.terms[0]
+    term, kept = call.terms[0], held(call, call.facts.dtypes[call.name])
+    if kept is not None:
+        return rounded(call, kept)
     stored = bytes_of(call.facts.dtypes[call.name], call.constant(1), call.constant(2))
     if term.reading is None:
-        return quantised(call.region, call.name, call.map(), stored)
+        term = call.lying()
+        return replace(quantised(call.region, call.name, term, stored), last=term.last)
     scale, zero = np.float32(stored.scale), np.uint8(stored.zero)
     table = quantize_linear(term.reading.table, scale, zero)
     if np.array_equal(table, np.arange(256)):
@@ -118,8 +143,11 @@ def quantised(region, name, term: Term, stored):
 
 def dequantize(call):
     """Bytes as what they stand for."""
-    term = call.terms[0]
-    dtype = call.facts.dtypes[call.node.inputs[0]]
+    term, dtype = call.terms[0], call.facts.dtypes[call.node.inputs[0]]
+    if dtype in WIDE:
+        if term.held is None or term.held != held(call, dtype):
+            raise Apart("integers of another scale")
+        return replace(term, held=None)
     return read(call.region, term, bytes_of(dtype, call.constant(1), call.constant(2)))
 
 

@@ -93,6 +93,9 @@ class Term:
         Whether the value's elements lie as in (N, H, W, C), its last axis being the channels.
     scores : Scores or None
         What it is instead of a map: see :mod:`~rvcnn.onnx.tokens`.
+    held : tuple or None
+        Of a value of wider integers, whose real values the map holds: their type, scale and zero
+        point.
     """
 
     region: "Region"
@@ -104,6 +107,7 @@ class Term:
     reading: Reading | None = None
     last: bool = False
     scores: Any = None
+    held: tuple | None = None
 
     @property
     def has_vectors(self):
@@ -312,7 +316,8 @@ class Region:
         if key not in self._placed:
             own = name if term.curve.is_identity else f"{name}/taken"
             taken = self._taken(own, term, shape)
-            self._placed[key] = replace(taken, curve=term.curve, reading=term.reading)
+            kept = {"curve": term.curve, "reading": term.reading, "held": term.held}
+            self._placed[key] = replace(taken, **kept)
         return self._placed[key]
 
     def _taken(self, name, term, shape):

@@ -159,7 +159,8 @@ def product(call):
     if call.terms[0].reading is not None:
         if is_gemm and (alpha != 1 or beta != 1):
             raise Apart("a product times a number")
-        return _of_bytes(call, op, x, lambda v: laid_out(v if turned else v.T), 1 - turned)
+        made = _of_bytes(call, op, x, lambda v: laid_out(v if turned else v.T), 1 - turned)
+        return replace(made, last=last)
     weight = weight if turned else weight.T
     params = {"weight": laid_out(weight * alpha if is_gemm else weight)}
     bias = call.constant(2) if is_gemm else None

@@ -4,7 +4,16 @@ from .base import Op, Shape
 from .bytes import Lookup, QuantizedAdd, QuantizedConcat, QuantizedMaxPool
 from .channels import Concat, Interleave, ShuffleChannels, SliceChannels, TakeChannels
 from .conv import Conv2d, InterleavedConv2d, Linear
-from .elementwise import Activation, Add, BatchNorm, ClipCurve, Multiply, ScaleChannels, Tanh
+from .elementwise import (
+    Activation,
+    Add,
+    BatchNorm,
+    ClipCurve,
+    Multiply,
+    RoundSteps,
+    ScaleChannels,
+    Tanh,
+)
 from .pixels import ConcatPixels, ConstantMap, TakePixels
 from .pool import AvgPool, GlobalAvgPool, L2Normalize, MaxPool
 from .quantized import (
@@ -50,6 +59,7 @@ __all__ = [
     "QuantizedMaxPool",
     "QuantizedScaleChannels",
     "Repeat",
+    "RoundSteps",
     "ScaleChannels",
     "Shape",
     "ShuffleChannels",

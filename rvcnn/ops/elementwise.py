@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rvcnn.errors import ShapeError
-from rvcnn.kernels import elementwise, functional, reference
+from rvcnn.kernels import elementwise, functional, reference, reference_u8, steps
 from rvcnn.kernels.activation import CLIP, GATE
 
 from .base import Op
@@ -79,6 +79,24 @@ class ClipCurve(Op):
     def lower(self, params, out, x):
         numbers = np.array([self.scale, self.shift, self.low, self.high], np.float32)
         return elementwise.clip_line(out, x, GATE if self.gate else CLIP, numbers)
+
+
+@dataclass(frozen=True)
+class RoundSteps(Op):
+    """Values as the nearest whole multiples of ``scale``, from ``low`` to ``high`` of them."""
+
+    scale: float
+    low: int
+    high: int
+
+    def infer(self, x):
+        return x
+
+    def reference(self, params, x):
+        return reference_u8.round_steps(x, self.scale, self.low, self.high)
+
+    def lower(self, params, out, x):
+        return steps.round_steps(out, x, self.scale, self.low, self.high)
 
 
 @dataclass(frozen=True)
