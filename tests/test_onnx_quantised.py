@@ -16,8 +16,8 @@ RNG = np.random.default_rng(11)
 IMAGE = ("image", 1, ["n", 6, "h", "w"])
 SIZE = (2, 6, 9, 11)
 TYPES = [np.uint8, np.int8]
-STEP = {"x": 0.03, "c": 0.09, "d": 0.05, "y": 0.07}
-ZERO = {"x": 117, "c": 3, "d": 130, "y": 120}
+STEP = {"g": 1 / 255, "x": 0.03, "c": 0.09, "d": 0.05, "y": 0.07}
+ZERO = {"g": 0, "x": 117, "c": 3, "d": 130, "y": 120}
 
 
 def weights(*shape):
@@ -45,6 +45,8 @@ TENSORS = {
     "dense_zero": np.zeros(5, np.int8),
     "flat": weights(8 * 9 * 11, 4),
     "flat_scale": np.float32(0.0007),
+    "square": weights(8, 8),
+    "pixels": np.array([2, 3]),
     "slope": np.float32(0.2),
     "zero": np.float32(0),
     "six": np.float32(6),
@@ -393,3 +395,16 @@ def test_products_to_integers(dtype, length):
     session = rvcnn.onnx.load(model([product], tensors, [("a", kind, [2, 3, length])]))
     want = (np.int64(a) - 3) @ (np.int64(b) - zeros)
     np.testing.assert_array_equal(session.run(a)[0], want)
+
+
+def test_a_gate_of_vectors(onnxruntime):
+    """Factors that products make, and that are put in a map's shape after."""
+    nodes = [
+        *(*START, *held("f", "c"), node("ReduceMean", "c", "p", axes=[2, 3], keepdims=0)),
+        *(*held("p", "d"), constant("square", "one_scale", "one_zero", axis=1)),
+        *(node("MatMul", "d square_real", "e"), node("Sigmoid", "e", "h"), *held("h", "g")),
+        *(node("Unsqueeze", "g pixels", "u"), node("Mul", "c u", "m"), *held("m", "y")),
+    ]
+    check(onnxruntime, nodes, 2 * STEP["y"])
+    _, session = session_of(nodes)
+    assert runs(session, image())[1] == []

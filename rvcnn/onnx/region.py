@@ -117,8 +117,9 @@ class Term:
     @property
     def is_plain(self):
         """Whether it is the map itself, in some shape."""
-        due = (self.moved, self.scores, self.reading)
-        return due == (None, None, None) and self.pad == NO_PAD and self.curve.is_identity
+        if any(due is not None for due in (self.moved, self.scores, self.reading)):
+            return False
+        return self.pad == NO_PAD and self.curve.is_identity
 
     @property
     def is_vector(self):
