@@ -21,7 +21,7 @@ GUARD = 64
 def relocated(calls, place):
     """Return the calls with every array replaced by ``place(array, written)``, and the pairs.
 
-    A kernel writes to its parameters ``out`` and ``real`` and to no other.
+    A kernel writes to its parameters ``out``, ``real`` and ``scratch`` and to no other.
     """
     arrays, written = {}, set()
     for call in filter(None, calls):  # a barrier is None
@@ -29,7 +29,7 @@ def relocated(calls, place):
             array = argument.buffer if isinstance(argument, At) else argument
             if isinstance(array, np.ndarray):
                 arrays[id(array)] = array
-                written |= {id(array)} if parameter in ("out", "real") else set()
+                written |= {id(array)} if parameter in ("out", "real", "scratch") else set()
     copies = {i: place(array, i in written) for i, array in arrays.items()}
 
     def moved(argument):
