@@ -96,7 +96,8 @@ def llvm_ir(kernel):
     code = _unroll.expand(template, kernel.name, kernel.constants, unpack_descriptor)
     function = FunctionType(code, {**_VOCABULARY, **template.__globals__})
     flags = _flags.EXACT if kernel.family.exact else _flags.FLAGS
-    callback = cfunc(_DESCRIPTOR, pipeline_class=_Compiler, **flags)(function)
+    # What is not inlined is asked for exceptions, by functions that only Numba has.
+    callback = cfunc(_DESCRIPTOR, pipeline_class=_Compiler, forceinline=True, **flags)(function)
     return callback.inspect_llvm().replace(callback.native_name, kernel.name)
 
 

@@ -99,7 +99,7 @@ def f32_attention(
             for h in unroll(1, 5):
                 for n in unroll((16 // LANES) >> h):
                     reg_s[n] = reg_s[n] + reg_s[n + ((16 // LANES) >> h)]
-            scratch[shares + r] = 1.0 / sum_lanes(reg_s[0])
+            store(scratch, shares + r, 1.0 / splat(sum_lanes(reg_s[0]), 1))
         for w in range(0, width - width % (NW * LANES), NW * LANES):
             for r in unroll(MR):
                 for n in unroll(NW):

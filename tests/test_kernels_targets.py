@@ -77,6 +77,8 @@ INSTRUCTIONS = {
     "f32_dwconv": FMA,
     "f32_dwconv_any": FMA,
     "f32_activation": FMA,
+    "f32_attention": FMA,
+    "f32_layer_norm": FMA,
     "f32_l2_normalize": FMA,
     "f32_dot_products": FMA,
     "f32_dot_rows": FMA,
@@ -107,6 +109,7 @@ INSTRUCTIONS = {
     "u8_sum": (r"fmul\s+v\d+\.4s", r"vmulps\s.*%{}mm"),
     "u8_max_pool": (r"umax\s+v\d+\.\d+[bh]", r"vpmaxub\s"),
     "f32_interleave": (r"(st2\s+\{ ?|zip1\s+)v\d+\.4s", r"v(unpck[lh]|permil)ps\s.*%[xy]mm"),
+    "f32_move_pixels": (r"st[rp]\s+q\d+", r"vmovups\s+%{}mm"),
     "f32_copy": (r"st[rp]\s+q\d+", r"vmovups\s+%{}mm"),
 }
 """What each SIMD kernel is made of, on AArch64 and on x86-64 with AVX2 ({}: x or y)."""
@@ -167,3 +170,9 @@ def test_the_embedded_models_kernels_are_all_tried(outputs, assembly):
     for size in ((32, 32), (224, 224), (33, 95), (256, 192)):
         untried = {k.name for k in model.plan(size).kernels()} - set(assembly)
         assert not untried, f"{size}"
+
+
+def test_no_kernel_calls_python(assembly):
+    """One that was not inlined into its C function asks whether it raised: Numba must be there."""
+    foreign = re.compile(r"PyErr_|numba_gil_")
+    assert not [n for n, code in assembly.items() if any(map(foreign.search, code.values()))]
