@@ -185,6 +185,15 @@ def test_tokens_in_every_place(onnxruntime):
     compared(onnxruntime, nodes, images=3)
 
 
+def test_vectors_that_become_one(onnxruntime):
+    """Vectors are the pixels of one image; put together, they stay in their order."""
+    tensors = [tensor("w", numbers(5, 4)), tensor("shape", np.array([3, -1]))]
+    for last in (node("Flatten", "g", "y", axis=0), node("Reshape", "g shape", "y")):
+        nodes = [node("MatMul", "image w", "m"), node("Clip", "m", "g"), last]
+        made = model(nodes, tensors, [("image", 1, ["n", 5])], ["y"], [("", 17)])
+        agree(onnxruntime, made, numbers(6, 5))
+
+
 def test_a_channel_axis_that_is_as_long_as_another(onnxruntime):
     """Rows, columns and channels of one length: a vector belongs to one of them."""
     some = {"w": numbers(6, 3, 2, 2), "v": numbers(6), "c1": numbers(6, 1, 1), "m": numbers(6, 6)}

@@ -108,10 +108,10 @@ class PlanStep:
         if source.dtype == np.int8:
             source = source ^ np.int8(-128)
         images = _as_bytes(self._images(source))
-        made = {
-            name: _as_bytes(self._images(value) if self._is_one else value.reshape(len(images), -1))
-            for name, value in results.items()
-        }
+        count = image[1] if self._is_one else len(images)
+        made = {name: _as_bytes(value.reshape(count, -1)) for name, value in results.items()}
+        if self._is_one:
+            made = {name: value.T[None] for name, value in made.items()}
         for i, x in enumerate(images):
             pixels = _channels_last(x.reshape(image[2], *image[:2]))
             maps = self.plan.run(pixels, self._threads)
