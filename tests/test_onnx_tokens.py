@@ -194,6 +194,15 @@ def test_vectors_that_become_one(onnxruntime):
         agree(onnxruntime, made, numbers(6, 5))
 
 
+def test_a_value_without_elements(onnxruntime):
+    known = {"w": numbers(5, 4), "from": np.array([2]), "to": np.array([2]), "axis": np.array([1])}
+    tensors = [tensor(name, value) for name, value in known.items()]
+    nodes = [node("MatMul", "image w", "m"), node("Slice", "m from to axis", "y")]
+    made = model(nodes, tensors, [("image", 1, ["n", 5])], ["y", "m"], [("", 17)])
+    (empty, _) = rvcnn.onnx.load(made).run(numbers(3, 5))
+    assert empty.shape == (3, 0)
+
+
 def test_a_channel_axis_that_is_as_long_as_another(onnxruntime):
     """Rows, columns and channels of one length: a vector belongs to one of them."""
     some = {"w": numbers(6, 3, 2, 2), "v": numbers(6), "c1": numbers(6, 1, 1), "m": numbers(6, 6)}

@@ -323,6 +323,8 @@ class Region:
 
     def _taken(self, name, term, shape):
         order = self.order(term)
+        if not order.size:
+            raise Apart("no elements")
         if len(shape) in (2, 3, 4) and shape[0] == self.images:
             found = self.parted(order.reshape(shape[1], -1), term.map)
             if found is not None:
