@@ -1,10 +1,13 @@
 """What it costs that a network comes as ONNX: its time beside the built-in one's, in one process.
 
 A network with random weights is written as ONNX, its activations spelt out in primitive operators
-as other exporters do, imported again, and run by turns with the one that was written. `--onnx`
-takes models of any kind and holds them against ONNX Runtime instead.
+as other exporters do, imported again, and run by turns with the one that was written. The other
+options hold ONNX files against ONNX Runtime instead: networks of `exported_nets.py` that PyTorch
+exports, built-in ones that ONNX Runtime quantises, or any files.
 
     python benchmarks/imported.py
+    python benchmarks/imported.py --exported vit_tiny convnext_tiny
+    python benchmarks/imported.py --quantised mobilenetv2 resnet18
     python benchmarks/imported.py --onnx detector.onnx --size 1 3 416 416
 """
 
@@ -20,9 +23,11 @@ import common
 import networks
 import numpy as np
 import onnx
+import quantise
 from onnx import helper, numpy_helper
 
 import rvcnn
+from rvcnn.images import Preprocess
 
 SPELT = {
     "HardSwish": "Add x three a;Clip a zero six b;Mul x b c;Div c six y",
@@ -31,6 +36,16 @@ SPELT = {
 """Operators with their inputs and output that other exporters write."""
 
 NUMBERS = {"zero": 0, "three": 3, "six": 6}
+
+CALIBRATION = 20
+"""Images that a quantiser sees."""
+
+MIDDLE = Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3)
+"""Brings pixels to [-1, 1]."""
+
+STEPS = 0.1
+"""How far apart results of bytes may be: a byte that is rounded otherwise is one step, and every
+layer may add some."""
 
 
 def spell_out(path: Path) -> None:
@@ -67,7 +82,28 @@ def built_in(name: str, folder: Path, given) -> dict[str, Callable]:
     return {engine: lambda run=run: run(x) for engine, run in runs.items()}
 
 
-def foreign(path: Path, given) -> dict[str, Callable]:
+def exported(name: str, folder: Path, given) -> dict[str, Callable]:
+    """A network that PyTorch exports."""
+    import exported_nets
+
+    path = folder / f"{name}.onnx"
+    return foreign(path, exported_nets.export(name, path, given.seed), given)
+
+
+def quantised(name: str, folder: Path, given) -> dict[str, Callable]:
+    """A built-in network that ONNX Runtime quantised: bytes between pairs of Q and DQ."""
+    weights, path = folder / f"{name}.safetensors", folder / f"{name}.onnx"
+    networks.write_random_weights(name, weights, given.seed)
+    size = given.input_size
+    rvcnn.export_onnx(networks.load(weights, "logits"), path, size=size)
+    count = 2 if given.quick else CALIBRATION
+    images = quantise.Images(networks.pictures(count, size, given.seed), MIDDLE)
+    other = folder / f"{name}.int8.onnx"
+    quantise.by_onnxruntime(str(path), images, str(other), "logits")
+    return foreign(other, (1, 3, size, size), given, within=STEPS)
+
+
+def foreign(path: Path, shape, given, within=1e-3) -> dict[str, Callable]:
     """A model in rvcnn and in ONNX Runtime, on one thread each."""
     import onnxruntime
 
@@ -75,16 +111,16 @@ def foreign(path: Path, given) -> dict[str, Callable]:
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     runtime = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     session, name = rvcnn.onnx.load(path), runtime.get_inputs()[0].name
-    x = np.random.default_rng(given.seed).uniform(-1, 1, given.size).astype(np.float32)
+    x = np.random.default_rng(given.seed).uniform(-1, 1, shape).astype(np.float32)
     for got, want in zip(session.run(x), runtime.run(None, {name: x}), strict=True):
-        check(got, want, path.name)
+        check(got, want, path.name, within)
     return {"onnxruntime": lambda: runtime.run(None, {name: x}), "rvcnn": lambda: session.run(x)}
 
 
-def check(got, want, name: str) -> None:
-    """Stop unless two results agree to 1e-3 of the largest value."""
+def check(got, want, name: str, within=1e-3) -> None:
+    """Stop unless two results agree to a share of the largest value."""
     off = np.abs(got - want).max() / np.abs(want).max()
-    if not off <= 1e-3:
+    if not off <= within:
         raise SystemExit(f"{name}: results are {off:.1e} apart")
 
 
@@ -116,17 +152,24 @@ def main() -> None:
     parser = common.arguments(__doc__, seconds=0.1)
     parser.add_argument("--networks", nargs="+", default=["mobilenetv3_small"])
     parser.add_argument("--input-size", type=int, default=224)
-    parser.add_argument("--onnx", nargs="+", type=Path, default=[], help="models instead of those")
+    parser.add_argument("--exported", nargs="+", default=[], help="networks of exported_nets.py")
+    parser.add_argument("--quantised", nargs="+", default=[], help="built-in networks, in int8")
+    parser.add_argument("--onnx", nargs="+", type=Path, default=[], help="files")
     parser.add_argument("--size", nargs="+", type=int, default=[1, 3, 224, 224], help="their input")
     given = parser.parse_args()
     if given.quick:
         given.input_size, given.rounds, given.seconds = 32, 2, 0.001
     rows = []
     for path in given.onnx:
-        rows += measure(path.name, foreign(path, given), given)
+        rows += measure(path.name, foreign(path, given.size, given), given)
+    kinds = {exported: given.exported, quantised: given.quantised}
+    if not (given.onnx or given.exported or given.quantised):
+        kinds = {built_in: given.networks}
     with tempfile.TemporaryDirectory() as folder:
-        for name in () if given.onnx else given.networks:
-            rows += measure(name, built_in(name, Path(folder), given), given)
+        for kind, names in kinds.items():
+            for name in names:
+                case = name if kind is built_in else f"{name} {kind.__name__}"
+                rows += measure(case, kind(name, Path(folder), given), given)
     common.write_rows(given.csv, rows)
 
 

@@ -68,6 +68,15 @@ def test_imported(tmp_path):
     assert [row["engine"] for row in rows] == ["built in", "imported"]
 
 
+@pytest.mark.compare
+def test_imported_from_others(tmp_path):
+    for name in ("torch", "onnxruntime"):
+        pytest.importorskip(name, reason="the extra `compare`")
+    names = "--exported", "keywords_dscnn", "--quantised", "mobilenetv3_small"
+    rows = measured("imported.py", *names, folder=tmp_path)
+    assert [row["engine"] for row in rows] == ["onnxruntime", "rvcnn"] * 2
+
+
 def test_filters(tmp_path):
     rows = measured("filters.py", folder=tmp_path)
     shares = [float(row["median"]) for row in rows if row["mode"] == "as brute force"]
