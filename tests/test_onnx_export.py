@@ -157,6 +157,23 @@ def test_every_operator_before_and_after_the_passes():
             assert np.abs(got - want).max() < 200 * EPS
 
 
+@pytest.mark.parametrize("name", ["map", "vector"])
+def test_steps(name):
+    """Rounded as the layer does, halves to even; steps that are a power of two are exact."""
+    from rvcnn.onnx.export.graph import to_onnx
+
+    op = ops.RoundSteps(0.25, -3, 5)
+    rows = [("pooled", ops.GlobalAvgPool()), ("steps", op, "pooled")]
+    if name == "map":
+        rows = [("steps", op), ("pooled", ops.GlobalAvgPool(), "steps")]
+    x = np.round(image(4, 1, 6, 7, 3) * 8) / 8
+    graph, want = layers(*rows), np.float64(x[0])
+    for node in graph.nodes:
+        want = node.op.reference({}, want)
+    got = run(to_onnx(graph, (6, 7, 3)), planes(x))[1]
+    np.testing.assert_allclose(got, want.reshape(1, 3), 4 * EPS, 4 * EPS)
+
+
 def test_every_operator_of_floats_is_in_the_table():
     from rvcnn.models.imported import OPS
     from rvcnn.onnx.export.layers import EMITTERS

@@ -74,6 +74,17 @@ def _clip_curve(writer: Writer, node: Node) -> None:
         writer.flat.add(name)
 
 
+def _round_steps(writer: Writer, node: Node) -> None:
+    op, name, (x,) = node.op, node.name, node.inputs
+    scale = writer.constant(f"{name}/scale", op.scale)
+    bounds = [writer.constant(f"{name}/{key}", float(getattr(op, key))) for key in ("low", "high")]
+    steps = writer.node("Div", [x, scale], f"{name}/steps")
+    steps = writer.node("Clip", [steps, *bounds], f"{name}/clipped")
+    writer.node("Mul", [writer.node("Round", [steps], f"{name}/rounded"), scale], name)
+    if x in writer.flat:
+        writer.flat.add(name)
+
+
 def _repeat(writer: Writer, node: Node) -> None:
     scales = writer.constant(f"{node.name}/scales", [1.0, 1.0, *map(float, node.op.block)])
     way = {"mode": "nearest", "nearest_mode": "floor"}
@@ -150,6 +161,7 @@ EMITTERS: dict[type[ops.Op], Callable[[Writer, Node], None]] = {
     ops.MaxPool: _max_pool,
     ops.AvgPool: _avg_pool,
     ops.ClipCurve: _clip_curve,
+    ops.RoundSteps: _round_steps,
     ops.Repeat: _repeat,
     ops.Bilinear: _bilinear,
     ops.DepthToSpace: _depth_to_space,
