@@ -62,6 +62,24 @@ def test_an_image_encoder_is_a_model(torch, tmp_path):
     np.testing.assert_array_equal(again(x), encoder(x))
 
 
+@pytest.mark.parametrize(
+    ("name", "places", "embedding"),
+    [
+        ("clip", (17, 24), "output"),
+        ("in two products, pooled by a mean", (1, 16, 24), "pooled"),
+        ("vision transformer", (1, 17, 24), "output"),
+    ],
+)
+def test_a_token_that_is_taken_is_no_pooling(torch, tmp_path, name, places, embedding):
+    """CLIP's vector is its projection, which nothing but the class token goes into."""
+    network = torch_transformers.NETWORKS[name]().eval()
+    network.places = torch.nn.Parameter(torch.randn(places))
+    file = tmp_path / "network.onnx"
+    file.write_bytes(exported(torch, network, 1, 3, 16, 16))
+    encoder = rvcnn.create_model(weights=str(file))
+    assert encoder.weights.metadata["embedding"] == embedding
+
+
 RNG = np.random.default_rng(11)
 
 

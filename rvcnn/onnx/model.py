@@ -6,7 +6,7 @@ import numpy as np
 
 from rvcnn.graph import INPUT, Graph
 from rvcnn.models.imported import NAME, OUTPUT, POOLED, to_text
-from rvcnn.ops import Conv2d
+from rvcnn.ops import AvgPool, GlobalAvgPool, MaxPool
 from rvcnn.weights.contents import Refusal, shown
 
 from .fold import fold
@@ -15,6 +15,9 @@ from .network import Network, Node
 
 USUAL_SIZE = 224
 """Pixels of a side of a network that does not say."""
+
+POOLINGS = (AvgPool, GlobalAvgPool, MaxPool)
+"""What may make the vector that stands for an image; a token that is taken is on its way to it."""
 
 SETTINGS = (
     *("mean", "std", "resize", "crop", "interpolation", "channel_order"),
@@ -34,7 +37,7 @@ def to_model(network: Network) -> tuple[Graph, dict[str, str], tuple[str, ...]]:
     Returns
     -------
     graph : Graph
-        With parameters; its last layer is ``output``, and what makes a vector of a map ``pooled``.
+        With parameters; its last layer is ``output``, and the pooling of the last map ``pooled``.
     metadata : dict of str to str
     notes : tuple of str
 
@@ -116,14 +119,14 @@ def _is(step, kind, source):
 
 
 def _named(graph, shapes):
-    """The graph with the last layer called output, and the pooling before it pooled."""
+    """The graph with the last layer called output, and the last map's pooling pooled."""
     nodes = {node.name: node for node in graph.nodes}
     (last,) = graph.outputs
     names, name = {last: OUTPUT}, last
     while name != INPUT and len(nodes[name].inputs) == 1:
         (before,) = nodes[name].inputs
         if shapes[name][:2] == (1, 1) != shapes[before][:2]:
-            if not isinstance(nodes[name].op, Conv2d):
+            if isinstance(nodes[name].op, POOLINGS):
                 names.setdefault(name, POOLED)
             break
         name = before
