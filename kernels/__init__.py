@@ -8,6 +8,7 @@ from . import neighbours, pruning
 from ._ahead import fetch_ahead
 from ._divide import cut, divide, rows_axis
 from ._jit import FAMILIES
+from ._memory import gathered, room
 from ._program import BARRIER, At, Call, Map, Program, run
 from ._target import assembly, cache_dir, dot, lanes, target, user_cache
 from .activation import ACTIVATIONS
@@ -86,6 +87,7 @@ __all__ = [
     "dot_products",
     "dot_products_s8",
     "fetch_ahead",
+    "gathered",
     "global_avg_pool",
     "gru",
     "interleave",
@@ -108,6 +110,7 @@ __all__ = [
     "quantized_linear",
     "quantized_max_pool",
     "quantized_scale",
+    "room",
     "round_steps",
     "rows_axis",
     "run",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arena import ALIGNMENT, Lifetime, arrange
+from .arena import Lifetime, arrange
 from .bands import banded, pays
 from .graph import INPUT, Graph, Node
 from .kernels import (
@@ -21,6 +21,8 @@ from .kernels import (
     elementwise,
     elementwise_u8,
     fetch_ahead,
+    gathered,
+    room,
 )
 from .ops.base import NO_BORDER, Shape
 from .team import team_of
@@ -150,7 +152,8 @@ class Plan:
             steps.append(Step(node, node.op.lower(node.params, maps[node.name], *inputs, **more)))
         for step, name in zip(steps, layouts, strict=True):
             step.calls[:0] = layouts[name].border(offsets[name])
-        self.steps = tuple(steps)
+        calls = gathered([step.calls for step in steps])
+        self.steps = tuple(map(Step, (step.node for step in steps), calls))
         self.outputs = [maps[name] for name in graph.outputs]
         self._idle = {}
 
@@ -278,9 +281,7 @@ class Workspace:
     """The memory of one run: the arena and the program that points into it."""
 
     def __init__(self, plan, threads=1):
-        block = np.empty(plan.arena_size + ALIGNMENT, np.uint8)
-        start = -block.__array_interface__["data"][0] % ALIGNMENT
-        block = block[start : start + plan.arena_size]
+        block = room(plan.arena_size)
         self.buffers = {ARENA: block.view(np.float32), BYTES: block}
         self._plan = plan
         self._program = Program(plan.calls(threads), self.buffers)
