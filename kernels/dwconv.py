@@ -150,8 +150,11 @@ def f32_dwconv_any(
                         store(tile, i * LANES, reg_c[i])
                     for i in range(0, TW * LANES, LANES):
                         a = load(tile, i, LANES)
-                        g = sigmoid(a)
-                        store(tile, i, a * g if mode == SILU else g)
+                        if CURVE == "_gelu":
+                            store(tile, i, bell_gate(a, curve))
+                        else:
+                            g = sigmoid(a)
+                            store(tile, i, a * g if mode == SILU else g)
                     for i in unroll(TW):
                         reg_c[i] = load(tile, i * LANES, LANES)
                 elif mode == FLOOR:

@@ -110,6 +110,10 @@ DEPTHWISE = [
     depthwise((9, 10), 20, (3, 3), padding=1, activation="gelu"),
     depthwise((10, 11), 9, (3, 5), padding=(1, 2)),
     depthwise((10, 11), 9, (9, 9), padding=4),
+    *(
+        depthwise((10, 3), 20, (9, 1), padding=((4, 4), (0, 0)), activation=a)
+        for a in ACTIVATIONS + GELUS
+    ),
     depthwise((10, 11), 9, (3, 3), stride=3),
     depthwise((10, 11), 9, (3, 3), stride=(2, 1)),
     *(depthwise((1, w), c, (1, 9), padding=(0, 4)) for w in (5, 7, 8, 23) for c in (3, 16, 41)),
