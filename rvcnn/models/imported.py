@@ -23,15 +23,8 @@ OPS = {
     for op in (
         *(ops.Activation, ops.Add, ops.AvgPool, ops.BatchNorm, ops.Bilinear, ops.ClipCurve),
         *(ops.Concat, ops.Conv2d, ops.Crop, ops.DepthToSpace, ops.GlobalAvgPool),
-        *(
-            ops.Interleave,
-            ops.L2Normalize,
-            ops.Linear,
-            ops.MaxPool,
-            ops.Multiply,
-            ops.Repeat,
-            ops.RoundSteps,
-        ),
+        *(ops.Interleave, ops.L2Normalize, ops.Linear, ops.MaxPool, ops.Multiply, ops.Repeat),
+        ops.RoundSteps,
         *(ops.ScaleChannels, ops.ShuffleChannels, ops.SliceChannels, ops.TakeChannels, ops.Tanh),
         *(ops.Attention, ops.ConcatPixels, ops.ConstantMap, ops.LayerNorm, ops.TakePixels),
     )
