@@ -43,24 +43,21 @@ def tune(seconds=1.0, progress=lambda name: None):
         The fastest first: it is in use from now on. What ends it early leaves the tiles as they
         were.
     """
-    kept = igemm.tiles()
-    try:
-        trials = _measure(seconds, progress)
-        kept = trials[0].table
-    finally:
-        igemm.keep_tiles(None if kept == igemm.TILES[lanes()] else kept)
+    trials = _measure(seconds, progress)
+    best = trials[0].table
+    igemm.keep_tiles(None if best == igemm.TILES[lanes()] else best)
     return trials
 
 
 def _measure(seconds, progress):
-    """Trials of all candidates, the fastest first; leaves the tiles of the last one in use."""
+    """Trials of all candidates, the fastest first."""
     problems = [_problem(*shape) for shape in _shapes()]
     tables = {f"{mr}x{nr}": _table(mr, nr) for mr, nr in CANDIDATES[lanes()]}
     programs = {}
     for name, table in tables.items():
         progress(name)
-        igemm.keep_tiles(table)
-        programs[name] = Program([call for make in problems for call in make()])
+        with igemm.trying(table):
+            programs[name] = Program([call for make in problems for call in make()])
     taken = {name: [] for name in tables}
     end = perf_counter() + seconds * len(tables)
     while perf_counter() < end:

@@ -59,6 +59,9 @@ def test_interrupted_it_leaves_the_tiles_as_they_were(shipped, tuned):
 
     def interrupt(name):
         seen.append(name)
+        # Killed at this moment, it would leave what is on the disk now.
+        igemm._tuned.cache_clear()
+        assert igemm.tiles() == (before or shipped)
         if len(seen) == 2:
             raise KeyboardInterrupt
 
