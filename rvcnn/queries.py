@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from rvcnn.embedder import Embedder
 
 
-def check_images(paths: Sequence[Path]) -> None:
-    """Raise UsageError unless every path is a file."""
+def check_images(paths: Sequence[Path], does: str = "searches by image") -> None:
+    """Raise UsageError unless every path is a file; it says what rvcnn `does` with them."""
     for path in paths:
         if path.is_dir():
-            raise UsageError(f"rvcnn searches by image; {path} is a folder")
+            raise UsageError(f"rvcnn {does}; {path} is a folder")
         if not path.exists():
-            raise UsageError(f"rvcnn searches by image; no such file: {path}")
+            raise UsageError(f"rvcnn {does}; no such file: {path}")
 
 
 def embed_files(

@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 def cosine(embedder: "Embedder", a: Path, b: Path) -> float:
     """Return the cosine of two images."""
-    check_images((a, b))
+    check_images((a, b), "compares two images")
     first, second = embed_files(embedder, (a, b))
     return round(float(first @ second), DECIMALS) + 0.0
 

@@ -221,6 +221,7 @@ def test_compare_errors_are_2_as_greps(photos, bad):
     result = run("compare", "photos/a.png", bad, "--min-similarity", "0.5")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1 and bad in result.stderr
+    assert "search" not in result.stderr
 
 
 def test_models_are_those_of_the_library():
