@@ -48,6 +48,28 @@ def test_erf():
     assert np.isnan(OPERATORS["Erf"].run({}, 13, np.array([np.nan], np.float32))[0]).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int32])
+@pytest.mark.parametrize(
+    "op, shape, others, want",
+    [
+        ("ReduceMean", (2, 0, 3), [np.array([1])], (2, 1, 3)),
+        ("ReduceMean", (2, 0, 3), [np.array([2])], (2, 0, 1)),
+        ("GlobalAveragePool", (2, 3, 0, 4), [], (2, 3, 1, 1)),
+        ("LayerNormalization", (2, 0), [np.ones(0)], (2, 0)),
+        ("InstanceNormalization", (2, 3, 0), [np.ones(3), np.ones(3)], (2, 3, 0)),
+        ("RMSNormalization", (2, 0), [np.ones(0)], (2, 0)),
+    ],
+)
+def test_a_mean_of_nothing_is_nan_and_nobody_is_warned(op, shape, others, want, kind):
+    if kind is np.int32 and op != "ReduceMean":
+        pytest.skip("of floats alone")
+    others = [x.astype(kind) if x.dtype.kind == "f" else x for x in others]
+    (got,) = OPERATORS[op].run({}, 24, np.empty(shape, kind), *others)
+    assert got.shape == want and got.dtype == kind
+    assert kind is np.int32 or np.isnan(got).all()
+
+
 LISTED = """
     Conv ConvTranspose Gemm MatMul Einsum BatchNormalization Relu Clip LeakyRelu PRelu Sigmoid
     HardSigmoid HardSwish Elu Selu Softplus Mish Softmax LogSoftmax Tanh Erf Gelu LRN

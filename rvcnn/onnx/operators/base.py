@@ -196,6 +196,13 @@ def axes_of(axes: Iterable[int], rank: int) -> tuple[int, ...]:
     return axes
 
 
+def mean(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = True) -> np.ndarray:
+    """Mean over axes; NaN where there is nothing, of which NumPy would warn."""
+    if not x.size:
+        return x.sum(axes, keepdims=keepdims) / np.float32(0)
+    return x.mean(axes, keepdims=keepdims)
+
+
 def ints(x: np.ndarray | Sequence[int]) -> tuple[int, ...]:
     """Sizes, axes or positions as Python's integers."""
     return tuple(int(v) for v in np.ravel(x))

@@ -6,7 +6,7 @@ import numpy as np
 
 from rvcnn.errors import ShapeError
 
-from .base import axes_of, axis_of, check_size, operators
+from .base import axes_of, axis_of, check_size, mean, operators
 
 
 def _channels(v, x):
@@ -48,24 +48,24 @@ def batch_normalization(
 
 def _standard(x, axes, epsilon):
     """``(x - mean) / sqrt(variance + epsilon)``, mean, and the factor of the spread."""
-    mean = x.mean(axes, keepdims=True)
-    spread = 1 / np.sqrt(x.var(axes, keepdims=True) + np.asarray(epsilon, x.dtype))
-    return (x - mean) * spread, mean, spread
+    middle = mean(x, axes)
+    away = x - middle
+    spread = 1 / np.sqrt(mean(away * away, axes) + np.asarray(epsilon, x.dtype))
+    return away * spread, middle, spread
 
 
 def layer_normalization(x, scale, shift=None, *, axis=-1, epsilon=1e-5, stash_type=1, outputs=1):
     """Mean 0 and variance 1 over the dimensions from `axis` on (Ba et al., 2016)."""
     axes = tuple(range(axis_of(axis, x.ndim), x.ndim))
-    out, mean, spread = _standard(x, axes, epsilon)
+    out, middle, spread = _standard(x, axes, epsilon)
     out = out * scale if shift is None else out * scale + shift
-    return (out, mean, spread)[: max(outputs, 1)]
+    return (out, middle, spread)[: max(outputs, 1)]
 
 
 def rms_normalization(x, scale, *, axis=-1, epsilon=1e-5, stash_type=1):
     """``x / sqrt(mean(x * x) + epsilon) * scale`` from `axis` on (Zhang and Sennrich, 2019)."""
     axes = tuple(range(axis_of(axis, x.ndim), x.ndim))
-    mean = np.mean(x * x, axes, keepdims=True)
-    return x / np.sqrt(mean + np.asarray(epsilon, x.dtype)) * scale
+    return x / np.sqrt(mean(x * x, axes) + np.asarray(epsilon, x.dtype)) * scale
 
 
 def instance_normalization(x, scale, shift, *, epsilon=1e-5):

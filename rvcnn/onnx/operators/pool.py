@@ -5,7 +5,7 @@ import numpy as np
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import functional
 
-from .base import check_size, operators
+from .base import check_size, mean, operators
 from .windows import Windows, padding, per_axis, windows
 
 
@@ -178,7 +178,7 @@ def global_average_pool(x):
     if x.dtype == np.float32 and x.ndim == 4 and x.size:
         means = [functional.global_avg_pool(image.transpose(1, 2, 0)) for image in x]
         return np.stack(means)[:, :, None, None]
-    return x.mean(axes, keepdims=True, dtype=x.dtype)
+    return mean(x, axes).astype(x.dtype, copy=False)
 
 
 def global_max_pool(x):

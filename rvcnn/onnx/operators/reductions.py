@@ -4,7 +4,7 @@ import numpy as np
 
 from rvcnn.errors import ShapeError
 
-from .base import axes_of, axis_of, operators
+from .base import axes_of, axis_of, mean, operators
 
 
 def _reduce(function):
@@ -21,10 +21,6 @@ def _reduce(function):
 
 def _sum(x, axes, keepdims):
     return x.sum(axes, keepdims=keepdims, dtype=x.dtype)
-
-
-def _mean(x, axes, keepdims):
-    return x.mean(axes, keepdims=keepdims)
 
 
 def _maximum(x, axes, keepdims):
@@ -115,7 +111,7 @@ OPERATORS = operators(
         "ReduceLogSum": _reduce(lambda x, a, k: np.log(_sum(x, a, k))),
         "ReduceLogSumExp": _reduce(_log_sum_exp),
         "ReduceMax": _reduce(_maximum),
-        "ReduceMean": _reduce(_mean),
+        "ReduceMean": _reduce(mean),
         "ReduceMin": _reduce(_minimum),
         "ReduceProd": _reduce(lambda x, a, k: x.prod(a, keepdims=k, dtype=x.dtype)),
         "ReduceSum": _reduce(_sum),
