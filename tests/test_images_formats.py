@@ -36,6 +36,10 @@ def test_the_list_is_the_documented_one():
     assert len(set(ALLOWED_FORMATS)) == len(ALLOWED_FORMATS)
 
 
+def test_a_heic_is_looked_at_whether_or_not_its_plugin_is_installed():
+    assert {".heic", ".heif", ".hif"} <= SUFFIXES
+
+
 def test_suffixes_are_those_pillow_knows_for_these_formats():
     Image.init()
     known = {s for s, name in Image.EXTENSION.items() if name in ALWAYS}

@@ -20,11 +20,8 @@ class Format(NamedTuple):
     suffixes: tuple[str, ...]
 
 
-def _heif() -> tuple[Format, ...]:
-    if importlib.util.find_spec("pillow_heif") is None:
-        return ()
-    return (Format("HEIF", "pillow_heif", (".heic", ".heif", ".heics", ".heifs", ".hif")),)
-
+_HEIF = Format("HEIF", "pillow_heif", (".heic", ".heif", ".heics", ".heifs", ".hif"))
+_HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 
 # In the order they are tried: the common ones first, and TGA, which has no magic number, last.
 FORMATS = (
@@ -35,7 +32,7 @@ FORMATS = (
     Format("TIFF", "PIL.TiffImagePlugin", (".tif", ".tiff")),
     Format("BMP", "PIL.BmpImagePlugin", (".bmp", ".dib")),
     Format("AVIF", "PIL.AvifImagePlugin", (".avif", ".avifs")),
-    *_heif(),
+    *((_HEIF,) if _HAS_HEIF else ()),
     Format("JPEG2000", "PIL.Jpeg2KImagePlugin", (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")),
     Format("PPM", "PIL.PpmImagePlugin", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm")),
     Format("PSD", "PIL.PsdImagePlugin", (".psd",)),
@@ -47,7 +44,8 @@ FORMATS = (
 _MPO = Format("MPO", "PIL.MpoImagePlugin", (".mpo",))
 
 ALLOWED_FORMATS = tuple(f.name for f in (*FORMATS, _MPO))
-SUFFIXES = frozenset(suffix for f in (*FORMATS, _MPO) for suffix in f.suffixes)
+# A HEIC is a file of a folder though its plugin is not installed: so it is named, and not lost.
+SUFFIXES = frozenset(suffix for f in (*FORMATS, _MPO, _HEIF) for suffix in f.suffixes)
 
 
 class Opener(NamedTuple):
