@@ -46,6 +46,37 @@ def test_a_reset_index_is_of_the_new_kind_in_its_manifest_too(index):
     assert verify(index.path) == []
 
 
+def test_an_interrupted_reset_is_an_interrupt_and_forgotten(index, monkeypatch):
+    from rvcnn.index import items
+
+    before, sums = state_of(index), []
+
+    def interrupted(*args, **options):
+        sums.append(1)
+        if len(sums) == 5:
+            raise KeyboardInterrupt
+        return blake2b(*args, **options)
+
+    blake2b = items.blake2b
+    with index.writer() as writer:
+        monkeypatch.setattr(items, "blake2b", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.reset(manifest.make(DIM, "dot", {"model": "other"}, dtype=index.dtype))
+        monkeypatch.undo()
+    assert state_of(index) == before and verify(index.path) == []
+
+
+def test_a_reset_of_more_items_than_are_summed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_NEXT_FACTS", store._NEXT_FACTS.replace("4096", "3"))
+    index = Index.create(tmp_path, DIM)
+    index.add(random_vectors(10), [f"old{i}" for i in range(10)])
+    with index.writer() as writer:
+        writer.reset(manifest.make(DIM, "dot", {"model": "other"}))
+    with index.snapshot() as now:
+        assert [item.status for item in now.items()] == [Status.STALE] * 10
+    assert verify(tmp_path) == []
+
+
 def test_nothing_is_seen_before_the_commit(index):
     other = Index.open(index.path)
     with index.writer() as writer:

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from rvcnn.index import seal
 from rvcnn.index.files import DATABASE, Home, damaged, sync_folder
-from rvcnn.index.items import fact_sum
 
 _BUSY_SECONDS = 30.0
 
@@ -115,7 +114,6 @@ def connect(path: Path, mode: str, immutable: bool = False) -> sqlite3.Connectio
         factory=Immutable if immutable else sqlite3.Connection,
     )
     connection.text_factory = _text
-    connection.create_function("fact_sum", -1, fact_sum, deterministic=True)
     return connection
 
 

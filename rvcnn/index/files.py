@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rvcnn.errors import IndexDamagedError, IndexLockedError, RvcnnError
 from rvcnn.paths import quoted
 
-_SIGNS_OF_DAMAGE = ("no such", "malformed", "not a database", "user-defined function")
+_SIGNS_OF_DAMAGE = ("no such", "malformed", "not a database")
 
 DATABASE = "items.sqlite"
 

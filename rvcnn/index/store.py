@@ -9,11 +9,12 @@ from rvcnn.index import database, manifest, seal
 from rvcnn.index.compact import compact
 from rvcnn.index.files import Home, told
 from rvcnn.index.graph import clear_graphs
-from rvcnn.index.items import FACTS, Status
+from rvcnn.index.items import FACTS, Status, fact_sum
 from rvcnn.index.lock import WriterLock
 from rvcnn.index.vectors import VectorsFile, file_names, generation_of
 
 _DEAD_SHARE = 0.3  # of the rows, above which they are compacted
+_NEXT_FACTS = f"SELECT {', '.join(FACTS)} FROM items WHERE id > ? ORDER BY id LIMIT 4096"
 
 
 class Store:
@@ -149,13 +150,24 @@ class Store:
         self.connection.execute(
             f"UPDATE items SET status = '{Status.STALE}', row = NULL, vector_sum = NULL"
         )
-        self.connection.execute(f"UPDATE items SET checksum = fact_sum({', '.join(FACTS)})")
+        self._sum_again()
         self.connection.execute("DELETE FROM dead")
         self.connection.execute(
             "UPDATE state SET manifest = ?, version = version + 1, generation = generation + 1, "
             "rows = 0",
             (new.to_text(),),
         )
+
+    def _sum_again(self) -> None:
+        """Bring the checksum of every item up to date.
+
+        Not by a function of Python's that SQLite calls: to SQLite an interrupt in one is damage.
+        """
+        after = b""
+        while records := self.connection.execute(_NEXT_FACTS, (after,)).fetchall():
+            sums = [(fact_sum(*record), record[0]) for record in records]
+            self.connection.executemany("UPDATE items SET checksum = ? WHERE id = ?", sums)
+            after = records[-1][0]
 
     def close(self) -> None:
         """Forget what was not committed, put the files in order, and let the next writer in."""
