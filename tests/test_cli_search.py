@@ -79,6 +79,7 @@ def test_a_name_that_no_image_has_is_told(tagged):
     result = run(*args, "speceis = 'fox' and year > 2000")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "no image has the metadata speceis\n"
+    assert run(*args, "species = fox and year < 0").stderr == "no image has the metadata fox\n"
     assert run(*args, "species = 'owl' or width < 5").stderr == ""
     assert run(*args, "nothing is null and species = 'fox'").stderr == ""
 

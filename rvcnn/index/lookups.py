@@ -19,6 +19,7 @@ def metadata(now: Snapshot) -> dict[str, dict[str, Any]]:
 
 
 def has_key(now: Snapshot, key: str) -> bool:
-    """Whether any item's metadata has a key (or, in it, the same text)."""
-    found = now.execute("SELECT 1 FROM items WHERE instr(metadata, ?) > 0 LIMIT 1", json.dumps(key))
+    """Whether any item's metadata has a key, or an object in it has."""
+    name = json.dumps(key) + ":"  # of a text, a colon never follows: its quotes have backslashes
+    found = now.execute("SELECT 1 FROM items WHERE instr(metadata, ?) > 0 LIMIT 1", name)
     return found.fetchone() is not None
