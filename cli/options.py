@@ -173,7 +173,6 @@ query = grouped(
     row=click.option(
         "--row",
         type=click.IntRange(min=0),
-        default=0,
         metavar="N",
         help="Which row of --vector, from 0.",
     ),

@@ -58,6 +58,8 @@ def command(ctx, queries, folders, query, seen, min_similarity, wanted, form, **
     form = Form.of(**form)
     if not queries and query["vector"] is None:
         raise click.UsageError("nothing to search for: give a QUERY or --vector")
+    if query["vector"] is None and query["row"] is not None:
+        raise click.UsageError("--row says which row of --vector, which is not given")
     if not seen:
         condition = condition_of(**wanted)
         _search(queries, folders, query, min_similarity, condition, form, **others)
@@ -112,7 +114,7 @@ def _vector(places, queries, query, make):
     given, file = None, query["vector"]
     if file is not None:
         source = click.get_binary_stream("stdin") if str(file) == "-" else file
-        given = read_vector(source, query["row"])
+        given = read_vector(source, query["row"] or 0)
     return query_vector(places[0].index, make, queries, query["away"], given, crop)
 
 

@@ -94,6 +94,7 @@ def test_a_name_that_no_image_has_is_told(tagged):
         (["--crop", "0,0,97,1"], "rvcnn: the crop 0,0,97,1 goes beyond the image of 96 x 80"),
         (["photos/b.jpg", "--crop", "0,0,9,9"], "--crop goes with one QUERY image"),
         (["--vector", "missing.npy"], "rvcnn: no such file of vectors: missing.npy"),
+        (["--row", "3"], "--row says which row of --vector"),
         (["--seen", "--crop", "0,0,1,1"], "--seen asks for each QUERY alone"),
         (["--seen", "--not", "photos/b.jpg"], "--seen asks for each QUERY alone"),
     ],
