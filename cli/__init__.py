@@ -49,6 +49,7 @@ class Commands(click.Group):
 
 @click.command(
     cls=Commands,
+    commands=dict.fromkeys(COMMANDS),  # the names, by which click tells what a misspelt one means
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExample:\n  rvcnn demo",
 )

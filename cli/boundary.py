@@ -66,6 +66,12 @@ def one_line_usage() -> Iterator[None]:
             note(f"rvcnn: {message} (`{where} -h` says more)")
             raise click.exceptions.Exit(error.exit_code) from None
         raise
+    except OSError as error:
+        # Help that could not be written; of a pipe that nobody reads any more, click takes care.
+        if error.errno == errno.EPIPE:
+            raise
+        note(f"rvcnn: {explain(error)[0]}")
+        raise click.exceptions.Exit(1) from None
 
 
 def explain(error: Exception) -> tuple[str, int]:

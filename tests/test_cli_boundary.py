@@ -74,6 +74,13 @@ def test_wrong_usage_is_one_line(args, line):
     assert result.stderr.startswith(f"rvcnn: {line}") and result.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(not hasattr(click.exceptions, "NoSuchCommand"), reason="an older click")
+def test_a_misspelt_command_is_told_what_is_meant():
+    result = CliRunner().invoke(app, ["serach", "q"], prog_name="rvcnn")
+    says = "rvcnn: No such command 'serach'. Did you mean 'search'? (`rvcnn -h` says more)\n"
+    assert (result.exit_code, result.stderr) == (2, says)
+
+
 @pytest.mark.parametrize("args", [[], ["weights"]])
 def test_nothing_asked_for_shows_what_there_is(args):
     result = CliRunner().invoke(app, args)
@@ -165,6 +172,15 @@ def test_a_full_disk_under_stdout(tmp_path):
         run = run_child("print('data')", tmp_path, stdout=full)
     assert run.returncode == 1
     assert run.stderr == "rvcnn: no space left on the disk\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("args", [["--help"], ["compare", "--help"]])
+def test_help_to_a_full_disk(tmp_path, args):
+    command = [sys.executable, "-m", "rvcnn", *args]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (1, "rvcnn: no space left on the disk\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
