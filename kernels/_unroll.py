@@ -5,17 +5,25 @@ A template is an ordinary Python function. Names given as constants are replaced
 ``reg_c_0_1``, a name in capitals that is given a value is a constant from there on, and an ``if``
 whose test is constant keeps one branch. Named variables matter: LLVM keeps them in vector
 registers, whereas a tuple or an array of vectors stays in memory.
+
+A statement that calls a function of plain Python, a *part*, becomes that function's body. Its
+parameters are what the call names, and may be given values; its other variables are its own. One
+that stands for ``reg_c`` holds the registers of that name that have a value, in the order of their
+indices. Constants are the template's, or those of the part's module.
 """
 
 import ast
+import functools
 import inspect
 import textwrap
 import types
 
 
 class _Unroller(ast.NodeTransformer):
-    def __init__(self, constants):
+    def __init__(self, constants, names):
         self.constants = dict(constants)
+        self.names = names
+        self.registers = {}
 
     def _value(self, node):
         """Evaluate a constant expression; NameError if it is none."""
@@ -25,7 +33,7 @@ class _Unroller(ast.NodeTransformer):
             return self.constants[node.id]
         expression = ast.Expression(self.visit(_copied(node)))
         code = compile(ast.fix_missing_locations(expression), "<constant>", "eval")
-        return eval(code, {"__builtins__": {"min": min, "max": max}})
+        return eval(code, {"__builtins__": {"min": min, "max": max, "len": len}})
 
     def visit_Name(self, node):
         if isinstance(node.ctx, ast.Load) and node.id in self.constants:
@@ -38,10 +46,8 @@ class _Unroller(ast.NodeTransformer):
         body = []
         for value in range(*(self._value(a) for a in node.iter.args)):
             self.constants[node.target.id] = value
-            for statement in node.body:
-                # A loop in this one copies its own statements.
-                new = self.visit(statement if _is_unrolled(statement) else _copied(statement))
-                body += new if isinstance(new, list) else [new]
+            # A loop in this one copies its own statements.
+            body += self._block(s if _is_unrolled(s) else _copied(s) for s in node.body)
         self.constants.pop(node.target.id, None)
         return body
 
@@ -57,18 +63,69 @@ class _Unroller(ast.NodeTransformer):
             chosen = node.body if self._value(node.test) else node.orelse
         except NameError:
             return self.generic_visit(node)
-        body = []
-        for statement in chosen:
-            new = self.visit(statement)
-            body += new if isinstance(new, list) else [new]
-        return body or ast.copy_location(ast.Pass(), node)
+        return self._block(chosen) or ast.copy_location(ast.Pass(), node)
+
+    def visit_Expr(self, node):
+        part = self.names.get(getattr(getattr(node.value, "func", None), "id", None))
+        if not isinstance(part, types.FunctionType):
+            return self.generic_visit(node)
+        arguments = [self._registers(a) or a for a in node.value.args]
+        return self._block(_in_place(part, arguments, node))
 
     def visit_Subscript(self, node):
-        if not (isinstance(node.value, ast.Name) and node.value.id.startswith("reg_")):
+        if isinstance(node.value, ast.Constant):
+            name = node.value.value[self._value(node.slice)]
+        elif isinstance(node.value, ast.Name) and node.value.id.startswith("reg_"):
+            index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            index = tuple(self._value(i) for i in index)
+            name = "_".join([node.value.id, *map(str, index)])
+            self.registers.setdefault(node.value.id, {})[index] = name
+        else:
             return self.generic_visit(node)
-        index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        name = "_".join([node.value.id, *(str(self._value(i)) for i in index)])
         return ast.copy_location(ast.Name(name, node.ctx), node)
+
+    def _registers(self, node):
+        """The registers of a name, a constant; None if it is of none."""
+        names = self.registers.get(getattr(node, "id", None))
+        return names and ast.Constant(tuple(names[index] for index in sorted(names)))
+
+    def _block(self, statements):
+        new = (self.visit(statement) for statement in statements)
+        return [s for n in new for s in (n if isinstance(n, list) else [n])]
+
+
+class _Placed(ast.NodeTransformer):
+    """A part's names as they are where it is called."""
+
+    def __init__(self, part, arguments):
+        self.part = part
+        self.arguments = arguments
+
+    def visit_Name(self, node):
+        name = node.id
+        if name in self.arguments:
+            given = self.arguments[name]
+            return ast.Name(given.id, node.ctx) if isinstance(given, ast.Name) else _copied(given)
+        if name in self.part.__code__.co_varnames:
+            own = f"{self.part.__name__}_{name}"
+            return ast.Name(own.upper() if name.isupper() else own, node.ctx)
+        value = self.part.__globals__.get(name)
+        return ast.Constant(value) if isinstance(value, int) else node
+
+
+def _in_place(part, arguments, call):
+    """Statements of a part for a call of it with these arguments."""
+    function = _copied(_parsed(part))
+    names = (argument.arg for argument in function.args.args)
+    placed = _Placed(part, dict(zip(names, arguments, strict=True)))
+    for node in ast.walk(function):
+        ast.copy_location(node, call)
+    return [placed.visit(s) for s in function.body[ast.get_docstring(function) is not None :]]
+
+
+@functools.cache
+def _parsed(function):
+    return ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
 
 
 def _copied(node):
@@ -107,13 +164,12 @@ def expand(template, name, constants, rewrite_signature):
     code
         Of the function, under the template's own file name and line, which the disk cache needs.
     """
-    tree = ast.parse(textwrap.dedent(inspect.getsource(template)))
-    function = tree.body[0]
+    function = _copied(_parsed(template))
     function.name = name
     function.decorator_list = []
     function.returns = None
     rewrite_signature(function)
-    function = _Unroller(constants).visit(function)
+    function = _Unroller(constants, template.__globals__).visit(function)
     tree = ast.fix_missing_locations(ast.Module([function], []))
     ast.increment_lineno(tree, template.__code__.co_firstlineno - 1)
     module = compile(tree, template.__code__.co_filename, "exec")

@@ -5,7 +5,15 @@ Formulas as in PyTorch: ``hardsigmoid(x) = clip(x / 6 + 1/2, 0, 1)``,
 in that by a ``tanh``; ``quick_gelu(x) = x * sigmoid(1.702 * x)``.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from ._jit import unroll
+
+if TYPE_CHECKING:
+    from ._curves import bell_gate, clip_curve, sigmoid
+    from ._simd import at_least, load, room, store
 
 NONE, FLOOR, CLIP, GATE, SIGMOID, SILU, BELL = range(7)
 """How an activation is applied: not at all, ``max(x, 0)``, ``clip(curve(x))``,
@@ -62,3 +70,31 @@ def expansion(activation):
     """
     mode = activation[0]
     return "_gelu" if mode == BELL else "_sigmoid" if mode >= SIGMOID else ""
+
+
+def activate(reg, mode, curve):
+    """Apply an activation to a kernel's registers: a part of templates, of their LANES and CURVE.
+
+    A sigmoid is a loop over memory, which keeps the kernel's code small.
+    """
+    if CURVE:
+        SIZE = len(reg) * LANES
+        tile = room(SIZE)
+        for i in unroll(len(reg)):
+            store(tile, i * LANES, reg[i])
+        for i in range(0, SIZE, LANES):
+            x = load(tile, i, LANES)
+            if CURVE == "_gelu":
+                store(tile, i, bell_gate(x, curve))
+            else:
+                g = sigmoid(x)
+                store(tile, i, x * g if mode == SILU else g)
+        for i in unroll(len(reg)):
+            reg[i] = load(tile, i * LANES, LANES)
+    elif mode == FLOOR:
+        for i in unroll(len(reg)):
+            reg[i] = at_least(reg[i], 0.0)
+    elif mode != NONE:
+        for i in unroll(len(reg)):
+            g = clip_curve(reg[i], curve)
+            reg[i] = reg[i] * g if mode == GATE else g

@@ -8,11 +8,10 @@ from . import _cover
 from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
 from ._program import At, Call
-from .activation import FLOOR, GATE, NONE, SILU, expansion
+from .activation import activate, expansion
 
 if TYPE_CHECKING:
-    from ._curves import bell_gate, clip_curve, sigmoid
-    from ._simd import at_least, fma, load, room, store
+    from ._simd import fma, load, store
 
 
 @kernel(
@@ -53,8 +52,6 @@ def f32_dwconv(
     ``*_step`` elements apart, rows ``*_row``. ``weights`` has ``w_row`` elements a tap;
     ``channels`` is a multiple of LANES.
     """
-    if CURVE:
-        tile = room(TW * LANES)
     for y in range(rows):
         for t in range(tiles):
             for c in range(0, channels, LANES):
@@ -72,25 +69,7 @@ def f32_dwconv(
                                     a, reg_w[kx], reg_c[(i - kx) // STRIDE]
                                 )
                 out_at = y * out_row + t * TW * out_step + c
-                if CURVE:
-                    for i in unroll(TW):
-                        store(tile, i * LANES, reg_c[i])
-                    for i in range(0, TW * LANES, LANES):
-                        a = load(tile, i, LANES)
-                        if CURVE == "_gelu":
-                            store(tile, i, bell_gate(a, curve))
-                        else:
-                            g = sigmoid(a)
-                            store(tile, i, a * g if mode == SILU else g)
-                    for i in unroll(TW):
-                        reg_c[i] = load(tile, i * LANES, LANES)
-                elif mode == FLOOR:
-                    for i in unroll(TW):
-                        reg_c[i] = at_least(reg_c[i], 0.0)
-                elif mode != NONE:
-                    for i in unroll(TW):
-                        g = clip_curve(reg_c[i], curve)
-                        reg_c[i] = reg_c[i] * g if mode == GATE else g
+                activate(reg_c, mode, curve)
                 for i in unroll(TW):
                     store(out, out_at + i * out_step, reg_c[i])
 
@@ -131,8 +110,6 @@ def f32_dwconv_any(
     As :func:`f32_dwconv`, but for any window: its taps lie ``offsets`` after the first one, and
     ``x_step`` and ``x_row`` lead from window to window.
     """
-    if CURVE:
-        tile = room(TW * LANES)
     for y in range(rows):
         for t in range(tiles):
             for c in range(0, channels, LANES):
@@ -145,25 +122,7 @@ def f32_dwconv_any(
                     for i in unroll(TW):
                         reg_c[i] = fma(load(x, at + i * x_step, LANES), w, reg_c[i])
                 out_at = y * out_row + t * TW * out_step + c
-                if CURVE:
-                    for i in unroll(TW):
-                        store(tile, i * LANES, reg_c[i])
-                    for i in range(0, TW * LANES, LANES):
-                        a = load(tile, i, LANES)
-                        if CURVE == "_gelu":
-                            store(tile, i, bell_gate(a, curve))
-                        else:
-                            g = sigmoid(a)
-                            store(tile, i, a * g if mode == SILU else g)
-                    for i in unroll(TW):
-                        reg_c[i] = load(tile, i * LANES, LANES)
-                elif mode == FLOOR:
-                    for i in unroll(TW):
-                        reg_c[i] = at_least(reg_c[i], 0.0)
-                elif mode != NONE:
-                    for i in unroll(TW):
-                        g = clip_curve(reg_c[i], curve)
-                        reg_c[i] = reg_c[i] * g if mode == GATE else g
+                activate(reg_c, mode, curve)
                 for i in unroll(TW):
                     store(out, out_at + i * out_step, reg_c[i])
 

@@ -20,13 +20,12 @@ from ._divide import Axis
 from ._jit import F32, I64, kernel, unroll
 from ._memory import aligned
 from ._program import At, Call
-from .activation import FLOOR, GATE, NONE, SILU, expansion
+from .activation import activate, expansion
 
 if TYPE_CHECKING:
     from ._control import prefetch
-    from ._curves import bell_gate, clip_curve, sigmoid
     from ._pairs import store_pairs
-    from ._simd import at_least, broadcast, fma, load, room, store
+    from ._simd import broadcast, fma, load, store
 
 
 def later_rows(v, r):
@@ -89,8 +88,6 @@ def f32_igemm(
 
     Without WRAPS, ``width`` less ``column`` is a multiple of MR: no tile goes on in the next row.
     """
-    if CURVE:
-        tile = room(MR * NR)
     ahead_at = 0
     for j in range(panels):
         w_panel = j * segments * length * NR
@@ -153,29 +150,7 @@ def f32_igemm(
                         reg_c[r, v] = reg_c[r, v] + load(
                             residual, reg_residual[r] + v * LANES, LANES
                         )
-            if CURVE:
-                for r in unroll(MR):
-                    for v in unroll(NR // LANES):
-                        store(tile, r * NR + v * LANES, reg_c[r, v])
-                for i in range(0, MR * NR, LANES):
-                    c = load(tile, i, LANES)
-                    if CURVE == "_gelu":
-                        store(tile, i, bell_gate(c, curve))
-                    else:
-                        g = sigmoid(c)
-                        store(tile, i, c * g if mode == SILU else g)
-                for r in unroll(MR):
-                    for v in unroll(NR // LANES):
-                        reg_c[r, v] = load(tile, r * NR + v * LANES, LANES)
-            elif mode == FLOOR:
-                for r in unroll(MR):
-                    for v in unroll(NR // LANES):
-                        reg_c[r, v] = at_least(reg_c[r, v], 0.0)
-            elif mode != NONE:
-                for r in unroll(MR):
-                    for v in unroll(NR // LANES):
-                        g = clip_curve(reg_c[r, v], curve)
-                        reg_c[r, v] = reg_c[r, v] * g if mode == GATE else g
+            activate(reg_c, mode, curve)
             if TURNS:
                 for r in unroll(MR):
                     for v in unroll(NR // LANES):

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 from ._divide import Axis
 from ._jit import F32, kernel, unroll
-from .activation import FLOOR, GATE, NONE, SILU
+from .activation import activate
 
 if TYPE_CHECKING:
-    from ._curves import bell_gate, clip_curve, sigmoid
-    from ._simd import at_least, load, room, splat, store
+    from ._simd import load, splat, store
     from ._winograd import from_points_2, from_points_4, to_points_2, to_points_4
 
 
@@ -124,8 +123,6 @@ def f32_winograd_output(
     Tiles as in ``f32_winograd_input``; ``out`` and ``residual`` are the map's first pixel, and
     nothing is read or written beyond its last. ``residual`` may be null.
     """
-    if CURVE:
-        line = room(M * LANES)
     for t in range(tiles):
         down = height - row * M
         right = width - column * M
@@ -165,25 +162,7 @@ def f32_winograd_output(
                             if j == 0 or j < right:
                                 at = residual_at + j * residual_step
                                 reg_y[j] = reg_y[j] + load(residual, at, LANES)
-                    if CURVE:
-                        for j in unroll(M):
-                            store(line, j * LANES, reg_y[j])
-                        for at in range(0, M * LANES, LANES):
-                            y = load(line, at, LANES)
-                            if CURVE == "_gelu":
-                                store(line, at, bell_gate(y, curve))
-                            else:
-                                g = sigmoid(y)
-                                store(line, at, y * g if mode == SILU else g)
-                        for j in unroll(M):
-                            reg_y[j] = load(line, j * LANES, LANES)
-                    elif mode == FLOOR:
-                        for j in unroll(M):
-                            reg_y[j] = at_least(reg_y[j], 0.0)
-                    elif mode != NONE:
-                        for j in unroll(M):
-                            g = clip_curve(reg_y[j], curve)
-                            reg_y[j] = reg_y[j] * g if mode == GATE else g
+                    activate(reg_y, mode, curve)
                     for j in unroll(M):
                         if j == 0 or j < right:
                             if residual_step and not sum_first:
