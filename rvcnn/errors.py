@@ -23,6 +23,8 @@ class ImageError(RvcnnError, ValueError):
 class ShapeError(RvcnnError, ValueError):
     """Shapes that do not fit; the message names the layer, the expected shape and the given one."""
 
+    exit_code = 2
+
 
 class WeightsError(RvcnnError, ValueError):
     """A weights file that does not fit its model, or is damaged."""

@@ -141,7 +141,7 @@ def test_a_vector_from_the_standard_input(photos):
     found = run_child(*args, input=Path("v.npy").read_bytes())
     assert (found.returncode, found.stdout) == (0, b"1.000\tphotos/a.png\n")
     found = run_child(*args, input=b"[1, 2]")
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert found.stderr == b"rvcnn: a vector of 2 numbers: the index's vectors have 512\n"
 
 
