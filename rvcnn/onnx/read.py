@@ -8,7 +8,7 @@ from rvcnn.errors import UsageError, WeightsError
 from rvcnn.weights.contents import Refusal, shown
 from rvcnn.weights.readers import map_file
 
-from . import wire
+from . import microsoft, wire
 from .network import NEWEST_OPSET, OLDEST_OPSET, Network, Node, Value
 from .order import ordered
 from .tensors import Tensors
@@ -126,7 +126,9 @@ def _graph(graph, tensors, opset, outer, metadata=None):
     if twice:
         raise Refusal(f"two values are called {shown(twice[0])}")
     known = given | names.keys()
-    nodes = ordered([_node(n, tensors, opset, known) for n in graph.node], given)
+    read = [_node(n, tensors, opset, known) for n in graph.node]
+    read = [node for one in read for node in microsoft.expanded(one, known)]
+    nodes = ordered(read, given)
     missing = [v.name for v in outputs if v.name not in known]
     if missing:
         raise Refusal(f"nothing makes its output {shown(missing[0])}")
