@@ -8,8 +8,9 @@ registers, whereas a tuple or an array of vectors stays in memory.
 
 A statement that calls a function of plain Python, a *part*, becomes that function's body. Its
 parameters are what the call names, and may be given values; its other variables are its own. One
-that stands for ``reg_c`` holds the registers of that name that have a value, in the order of their
-indices. Constants are the template's, or those of the part's module.
+that stands for ``reg_c`` or ``reg_c[r]`` holds the registers of that name, or row, that have a
+value, in the order of their indices. Constants and other registers are the template's, or else
+constants are those of the part's module.
 """
 
 import ast
@@ -85,9 +86,13 @@ class _Unroller(ast.NodeTransformer):
         return ast.copy_location(ast.Name(name, node.ctx), node)
 
     def _registers(self, node):
-        """The registers of a name, a constant; None if it is of none."""
-        names = self.registers.get(getattr(node, "id", None))
-        return names and ast.Constant(tuple(names[index] for index in sorted(names)))
+        """The registers ``reg_c``, or ``reg_c[r]`` of some first indices; None if it is neither."""
+        row = isinstance(node, ast.Subscript)
+        names = self.registers.get(getattr(node.value if row else node, "id", None))
+        if names is None:
+            return None
+        first = (self._value(node.slice),) if row else ()
+        return ast.Constant(tuple(names[i] for i in sorted(names) if i[: len(first)] == first))
 
     def _block(self, statements):
         new = (self.visit(statement) for statement in statements)

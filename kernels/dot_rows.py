@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from . import _target
 from ._jit import F32, I64, S8, kernel, unroll
 from ._program import Call
+from .vector import fold
 
 if TYPE_CHECKING:
     from ._control import prefetch
@@ -66,9 +67,7 @@ def f32_dot_rows(
                 else:
                     b = load(vectors, at + d, 1)
                 rest = fma(load(queries, q * dim + d, 1), b, rest)
-            for k in unroll(1, 6):
-                for v in unroll((32 // LANES) >> k):
-                    reg_s[v] = reg_s[v] + reg_s[v + ((32 // LANES) >> k)]
+            fold(reg_s)
             out[i] = sum_lanes(reg_s[0]) + sum_lanes(rest)
 
 

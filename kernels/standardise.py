@@ -9,6 +9,7 @@ from . import _target
 from ._divide import Axis
 from ._jit import F32, kernel, unroll
 from ._program import Call
+from .vector import fold
 
 if TYPE_CHECKING:
     from ._simd import fma, load, splat, square_root, store, sum_lanes
@@ -54,9 +55,7 @@ def f32_layer_norm(
                     reg_s[v] = reg_s[v] + load(x, at + i + v * LANES, LANES)
             for i in range(whole, channels):
                 rest = rest + load(x, at + i, 1)
-            for k in unroll(1, 6):
-                for v in unroll((32 // LANES) >> k):
-                    reg_s[v] = reg_s[v] + reg_s[v + ((32 // LANES) >> k)]
+            fold(reg_s)
             mean = (sum_lanes(reg_s[0]) + sum_lanes(rest)) * share
             for v in unroll(32 // LANES):
                 reg_s[v] = splat(0.0, LANES)
@@ -68,9 +67,7 @@ def f32_layer_norm(
             for i in range(whole, channels):
                 a = load(x, at + i, 1) - mean
                 rest = fma(a, a, rest)
-            for k in unroll(1, 6):
-                for v in unroll((32 // LANES) >> k):
-                    reg_s[v] = reg_s[v] + reg_s[v + ((32 // LANES) >> k)]
+            fold(reg_s)
             variance = (sum_lanes(reg_s[0]) + sum_lanes(rest)) * share + epsilon
             factor = sum_lanes(1.0 / square_root(splat(variance, 1)))
             for i in range(0, whole, LANES):

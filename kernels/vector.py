@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from ._simd import fma, load, splat, square_root, store, sum_lanes
 
 
+def fold(reg):
+    """Add a kernel's registers, the later half to the earlier, until the first is their sum."""
+    for k in unroll(1, 6):
+        for v in unroll(len(reg) >> k):
+            reg[v] = reg[v] + reg[v + (len(reg) >> k)]
+
+
 @kernel("f32_l2_normalize__v{LANES}")
 def f32_l2_normalize(out: F32, x: F32, n: int, smallest: float):
     """``x / max(|x|, smallest)`` of ``n`` values; ``out`` may be ``x``."""
@@ -31,9 +38,7 @@ def f32_l2_normalize(out: F32, x: F32, n: int, smallest: float):
     for i in range(whole, n):
         a = load(x, i, 1)
         rest = fma(a, a, rest)
-    for k in unroll(1, 6):
-        for v in unroll((32 // LANES) >> k):
-            reg_s[v] = reg_s[v] + reg_s[v + ((32 // LANES) >> k)]
+    fold(reg_s)
     norm = sum_lanes(square_root(splat(sum_lanes(reg_s[0]) + sum_lanes(rest), 1)))
     norm = smallest if norm < smallest else norm
     for i in range(0, whole, LANES):
@@ -65,9 +70,7 @@ def f32_dot_products(
                 for r in unroll(ROWS):
                     reg_rest[r] = fma(a1, load(vectors, (i + r) * dim + d, 1), reg_rest[r])
             for r in unroll(ROWS):
-                for k in unroll(1, 6):
-                    for v in unroll((32 // LANES) >> k):
-                        reg_s[r, v] = reg_s[r, v] + reg_s[r, v + ((32 // LANES) >> k)]
+                fold(reg_s[r])
                 out[q * out_row + i + r] = sum_lanes(reg_s[r, 0]) + sum_lanes(reg_rest[r])
 
 

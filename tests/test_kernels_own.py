@@ -38,6 +38,10 @@ def spread(reg, at, factor):
         reg[k] = v + i * k
     at += TWO * LANES
 
+def double(reg):
+    for k in unroll(len(reg)):
+        reg[k] = reg[k] + reg[k]
+
 @kernel("f32_spread__v{LANES}")
 def f32_spread(out: F32, x: F32, n: int):
     STEP = 2 * LANES
@@ -47,6 +51,7 @@ def f32_spread(out: F32, x: F32, n: int):
             for r in unroll(2):
                 reg_c[r, v] = load(x, i + (2 * r + v) * LANES, LANES)
         spread(reg_c, at, 10.0)
+        double(reg_c[1])
         for r in unroll(2):
             for v in unroll(2):
                 store(out, i + r * STEP + v * LANES, reg_c[r, v])
@@ -56,6 +61,7 @@ x = np.arange(36, dtype=np.float32)
 out = np.zeros_like(x)
 run([Call(f32_spread(LANES=4), (out, x, 32))])
 want = 10 * x[:32] + np.tile(np.repeat([0, 4, 8, 12], 4), 2)
+want *= np.tile(np.repeat([1, 2], 8), 2)
 assert out.tolist() == [*want, 16, 17, 18, 19], out
 '''
 
