@@ -7,7 +7,7 @@ matrix of float32 products with every near one computed in float64.
 
 Edits: photographs and twelve edits of each. A threshold is calibrated on one half of them and tried
 on the other, and the other way round: how many of the edits reach it with their photograph, and
-whether any two versions of different photographs do.
+whether any two versions of different photographs do; and the largest cosine that two such have.
 
     python benchmarks/dedup.py
     python benchmarks/dedup.py --only equal pairs --vectors embeddings.npy --threads 1 2
@@ -263,7 +263,7 @@ def edits(given, _: Path) -> list[dict]:
     order = np.random.default_rng(given.seed).permutation(len(files))
     halves = [sorted(files[i] for i in order[start::2]) for start in (0, 1)]
     embedder = Embedder()
-    rows = []
+    rows, vectors = [], []
     for number, (other, half) in enumerate((halves, halves[::-1])):
         found = calibrate(embedder, other, given.rate, sample=len(other))
         kind = "extrapolated" if found.extrapolated else "counted"
@@ -272,8 +272,13 @@ def edits(given, _: Path) -> list[dict]:
             f"reach {found.threshold:.4f}; {len(found.same)} set aside"
         )
         groups = [*([file] for file in half), *near_duplicates()]
-        rows += try_threshold(embedder, groups, found.threshold, f"{what}, half {number + 1}")
-    return rows
+        jobs, versions = embed_versions(embedder, groups)
+        rows += try_threshold(jobs, versions, found.threshold, f"{what}, half {number + 1}")
+        vectors.append(versions[: len(half)])
+    highest = most_alike(np.concatenate(vectors))
+    print(f"\ntwo versions of different ones of {what} have a cosine of {highest:.4f} at most")
+    summary = common.summarise([[highest]])
+    return [*rows, common.row("dedup", "different", what, "cosine", summary, mode="at most")]
 
 
 def near_duplicates() -> list[list[Path]]:
@@ -283,11 +288,9 @@ def near_duplicates() -> list[list[Path]]:
     return [sorted(folder.iterdir())] if folder and folder.is_dir() else []
 
 
-def try_threshold(embedder, groups: list[list[Path]], threshold: float, case: str) -> list[dict]:
-    """Say which share of edits a threshold finds, and how many false pairs; return the rows."""
+def embed_versions(embedder, groups: list[list[Path]]) -> tuple[list, np.ndarray]:
+    """Return each file with its group's number, and the vectors of it and its edits: (N, 13, D)."""
     from rvcnn.dedup.edits import EDITS, edited
-    from rvcnn.dedup.pairs import pairs_within
-    from rvcnn.dedup.vectors import Vectors
     from rvcnn.images import decode
     from rvcnn.threads import available_cpus, ordered_map
 
@@ -300,7 +303,25 @@ def try_threshold(embedder, groups: list[list[Path]], threshold: float, case: st
         return np.stack([embedder.embed_one(version) for version in images])
 
     workers = available_cpus()
-    rows = np.stack(list(ordered_map(versions, enumerate(jobs), workers, 2 * workers)))
+    return jobs, np.stack(list(ordered_map(versions, enumerate(jobs), workers, 2 * workers)))
+
+
+def most_alike(rows: np.ndarray) -> float:
+    """Return the largest cosine of versions of different pictures, of (N, versions, D) vectors."""
+    flat = rows.reshape(-1, rows.shape[2])
+    highest = -1.0
+    for number, versions in enumerate(rows[:-1]):
+        later = flat[(number + 1) * rows.shape[1] :]
+        highest = max(highest, float((later @ versions.T).max()))
+    return highest
+
+
+def try_threshold(jobs: list, rows: np.ndarray, threshold: float, case: str) -> list[dict]:
+    """Say which share of edits a threshold finds, and how many false pairs; return the rows."""
+    from rvcnn.dedup.edits import EDITS
+    from rvcnn.dedup.pairs import pairs_within
+    from rvcnn.dedup.vectors import Vectors
+
     cosines = np.einsum("id,ijd->ij", rows[:, 0], rows[:, 1:], dtype=np.float64)
     flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[2]))
     owner = np.repeat([owner for owner, _ in jobs], rows.shape[1])

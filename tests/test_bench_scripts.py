@@ -112,6 +112,8 @@ def test_dedup_thresholds(data, tmp_path, monkeypatch):
     share = {row["mode"]: float(row["median"]) for row in rows if row["unit"] == "share"}
     assert len(share) == 12
     assert share["recall, mirror"] > 0.5
+    (highest,) = [float(row["median"]) for row in rows if row["mode"] == "at most"]
+    assert 0.1 < highest < 0.85  # of different photographs: README's default threshold is above
 
 
 def test_engines_alone(tmp_path):
