@@ -123,6 +123,36 @@ def test_processes_read_while_a_writer_commits_and_compacts(index, tmp_path):
     assert index.verify() == []
 
 
+def test_a_process_that_closes_its_connections_leaves_the_log_of_another(index):
+    # Which happens where writing, or verifying, has cost this process SQLite's locks.
+    code = (
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]);"
+        "print(connection.execute('SELECT version FROM state').fetchone()[0]); connection.close()"
+    )
+    log = index.location / "items.sqlite-wal"
+    for change in (lambda: write_commits(index, 1, 2), index.verify):
+        change()
+        other = [sys.executable, "-c", code, index.location / "items.sqlite"]
+        subprocess.run(other, check=True, stdout=subprocess.PIPE)
+        assert log.exists()
+    look(index)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="no list of open files here")
+def test_what_a_database_was_read_by_is_closed_with_the_last_connection(index):
+    def open_files():
+        links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return [file for file in map(os.readlink, links) if file.startswith(str(index.location))]
+
+    write_commits(index, 1, 2)
+    before = len(open_files())
+    write_commits(index, 2, 9)
+    assert index.verify() == []
+    assert before > 0 and len(open_files()) == before
+    index.close()
+    assert open_files() == []
+
+
 def test_a_reader_never_waits_for_a_writer(index):
     with index.writer() as writer:
         writer.add(random_vectors(500), [f"new{i}" for i in range(500)])

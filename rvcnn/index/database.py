@@ -5,12 +5,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from rvcnn.index import seal
+from rvcnn.index.connections import connect
 from rvcnn.index.files import DATABASE, Home, damaged, sync_folder
-
-_BUSY_SECONDS = 30.0
 
 # Each row of the vectors file belongs to one item or is listed as dead, so that every byte of the
 # file has a checksum. `version` counts commits; `generation` names the vectors file, `rows` says
@@ -95,31 +93,6 @@ def remove(path: Path) -> None:
 def remove_journals(path: Path) -> None:
     for suffix in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-class Immutable(sqlite3.Connection):
-    """A connection that does not see what is committed after it was made."""
-
-
-def connect(path: Path, mode: str, immutable: bool = False) -> sqlite3.Connection:
-    """Open a database: `mode` is SQLite's rw or rwc. Transactions are begun and ended by hand."""
-    name = path.as_posix()
-    uri = "file://" + quote(os.fsencode(name if name.startswith("/") else "/" + name), "/:")
-    connection = sqlite3.connect(
-        f"{uri}?mode={mode}{'&immutable=1' if immutable else ''}",
-        uri=True,
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=Immutable if immutable else sqlite3.Connection,
-    )
-    connection.text_factory = _text
-    return connection
-
-
-def _text(raw: bytes) -> str:
-    # Damaged text must reach the checksum that tells of it.
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def open_to_write(home: Home) -> sqlite3.Connection:

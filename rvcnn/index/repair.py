@@ -13,6 +13,7 @@ import numpy as np
 from rvcnn.errors import IndexDamagedError
 from rvcnn.index import database, manifest, seal
 from rvcnn.index.ann import drop_graphs
+from rvcnn.index.connections import connect
 from rvcnn.index.files import DATABASE, Home, told
 from rvcnn.index.formats import FORMATS, Rows
 from rvcnn.index.items import COLUMNS, FACTS, Status, fact_sum
@@ -86,7 +87,7 @@ def _repair(home: Home) -> Repaired:
 def _open_damaged(path: Path) -> sqlite3.Connection:
     """Open the old database as it is; an empty one if there is none."""
     if path.exists():
-        connection = database.connect(path, "rw")
+        connection = connect(path, "rw")
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return connection

@@ -6,15 +6,14 @@ the checksums of the rows still hold.
 """
 
 import hashlib
-import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from rvcnn.index.connections import read_beside
 from rvcnn.index.files import DATABASE, write_whole
 
 NAME = "items.sha256"
-_CHUNK = 1 << 20
 
 
 def break_open(location: Path) -> None:
@@ -52,9 +51,8 @@ def read(location: Path) -> bytes | None:
 
 
 def digest(location: Path) -> bytes:
-    state = hashlib.sha256()
-    with open(location / DATABASE, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        while chunk := file.read(_CHUNK):
-            state.update(chunk)
+    state, size = hashlib.sha256(), 0
+    for chunk in read_beside(location / DATABASE):
+        state.update(chunk)
+        size += len(chunk)
     return f"{state.hexdigest()} {size} {DATABASE}\n".encode("ascii")

@@ -11,6 +11,7 @@ import numpy as np
 from rvcnn.errors import UsageError
 from rvcnn.index import approximate, database, exact, manifest
 from rvcnn.index.choose import Choices
+from rvcnn.index.connections import Immutable
 from rvcnn.index.files import DATABASE, Home, damaged, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.graph import newest
@@ -317,7 +318,7 @@ class Source:
             connection.close()
             return
         # The database may have been replaced while it was read.
-        if owner != self._owner or isinstance(connection, database.Immutable):
+        if owner != self._owner or isinstance(connection, Immutable):
             connection.close()
         else:
             self._idle.append(connection)
