@@ -95,7 +95,7 @@ def conv2d(
         Rows and columns of zeros; ((top, bottom), (left, right)) where the sides differ.
     groups : int
     activation : str
-        identity, relu, relu6, leaky_relu, hard_swish, hard_sigmoid, sigmoid or silu.
+        One of `ACTIVATIONS`.
     residual : (H', W', N) array, optional
         Added after the activation.
     slope : float
