@@ -17,6 +17,7 @@ from rvcnn.cli.duplicates import (
     write_groups,
 )
 from rvcnn.cli.engine import compile_pairs, make_embedder
+from rvcnn.cli.places import open_places
 from rvcnn.cli.progress import BLOCKS, Progress
 from rvcnn.paths import relative
 
@@ -90,7 +91,6 @@ def command(
     tab, path, tab, the path that is kept.
     """
     from rvcnn.dedup.plan import make_plan
-    from rvcnn.place import open_places
 
     if how is None and do_it:
         raise click.UsageError("--apply goes with --delete trash or --delete hardlink")

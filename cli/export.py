@@ -7,6 +7,7 @@ import click
 from rvcnn.cli import options
 from rvcnn.cli.boundary import Command
 from rvcnn.cli.console import note
+from rvcnn.cli.places import open_places
 
 
 @click.command("export", cls=Command, example="rvcnn export photos -o vectors.npz")
@@ -26,10 +27,9 @@ def command(dir: Path, output: Path, dtype: str, quiet: bool) -> None:
     Paths are relative to DIR. Metadata goes with them to .csv, .jsonl and .parquet.
     """
     from rvcnn import export
-    from rvcnn.place import open_place
 
     export.check_target(output)
-    place = open_place(dir)
+    (place,) = open_places([dir])
     paths, vectors = place.rows()
     export.write(output, paths, vectors, dtype, place.metadata(paths))
     if not quiet:

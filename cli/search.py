@@ -10,6 +10,7 @@ from rvcnn.cli.boundary import Command, boundary
 from rvcnn.cli.console import note
 from rvcnn.cli.engine import make_embedder
 from rvcnn.cli.output import Form, write_hits, write_seen
+from rvcnn.cli.places import open_places
 
 OF_SEEN = "--seen asks for each QUERY alone: it goes with neither --not, --vector nor --crop"
 
@@ -77,7 +78,7 @@ def _search(
     from rvcnn import place, search
 
     search.check_images((*queries, *query["away"]))
-    places = place.open_places(folders)
+    places = open_places(folders)
     place.check_alike(places)
     make = functools.partial(make_embedder, **engine, quiet=quiet, places=places)
     vector = _vector(places, queries, query, make)
@@ -124,7 +125,7 @@ def _seen(queries, folders, min_similarity, where, form, top, exclude_query, eng
     from rvcnn.seen import seen_file
 
     search.check_images(queries)
-    places = place.open_places(folders)
+    places = open_places(folders)
     place.check_alike(places)
     make = functools.partial(make_embedder, **engine, quiet=quiet, places=places)
     embedder = functools.cache(make)

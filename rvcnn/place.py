@@ -65,6 +65,11 @@ class Place(NamedTuple):
         with self.index.snapshot() as now:
             return [key for key in keys if not lookups.has_key(now, key)]
 
+    def stale(self) -> int:
+        """Count the images that lost their vectors to damage or to a rebuild that did not end."""
+        with self.index.snapshot() as now:
+            return lookups.stale(now, self.below)
+
     def facts(self) -> dict[str, Any]:
         """Return what the index holds, as plain values."""
         index, stats = self.index, self.index.stats()

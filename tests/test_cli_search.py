@@ -84,6 +84,24 @@ def test_a_name_that_no_image_has_is_told(tagged):
     assert run(*args, "nothing is null and species = 'fox'").stderr == ""
 
 
+def test_what_lost_its_vector_is_told(photos):
+    with Index.open(photos).writer() as writer:  # as a rebuild that was interrupted leaves it
+        writer.reset(writer.manifest)
+    args = ("search", QUERY, "--in", "photos")
+    tells = "6 images have no vector now, and will not be found: `rvcnn embed photos` ends"
+    for command in (
+        args,
+        (*args, "--seen"),
+        ("dedup", "photos"),
+        ("export", "photos", "-o", "v.npz"),
+    ):
+        assert run(*command).stderr.startswith(tells)
+    below = run("search", QUERY, "--in", "photos/sub").stderr
+    assert below.startswith("1 image has no vector now")
+    run_ok("embed", "photos")
+    assert run(*args).stderr == ""
+
+
 @pytest.mark.parametrize(
     "args, message",
     [
