@@ -133,6 +133,17 @@ def test_a_call_that_fails_half_way_is_undone(index, monkeypatch):
     assert index.verify() == []
 
 
+def test_a_change_that_a_second_interrupt_left_open_ends_after_the_writer(index):
+    before = state_of(index)
+    changed = store.Store(index._home, 1.0)
+    change = changed.changing()
+    change.__enter__()
+    changed.connection.execute("DELETE FROM items")
+    changed.close()
+    change.gen.close()  # as when the interpreter lets go of it
+    assert state_of(index) == before and verify(index.path) == []
+
+
 def test_a_closed_writer_says_so(index):
     with index.writer() as writer:
         pass

@@ -97,6 +97,8 @@ class Store:
                 self.connection.execute("RELEASE change")
 
     def _undo(self, rows: int) -> None:
+        if self.connection is None:  # a second interrupt went past it, and closed it first
+            return
         # A full disk may have ended the transaction, and all that was not committed with it.
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK TO change")
