@@ -386,6 +386,21 @@ def test_rebuild_takes_the_new_model_and_keeps_metadata(folder):
     assert '"other"' in (index.location / "manifest.json").read_text()
 
 
+def test_a_rebuild_keeps_when_a_picture_came(folder):
+    folder.write("a.jpg", "b.jpg")
+    folder.update()
+    with Index.open(folder.path).writer() as writer:
+        for name in ("a.jpg", "b.jpg"):
+            long_ago = replace(Index.open(folder.path).item(name), added_at=77)
+            writer.put(long_ago, vector_of_file(folder.path / name))
+    write_image(folder.path / "b.jpg", "another picture", mtime=9)
+    assert folder.update(rebuild=True) == {"indexed": 2}
+    index = Index.open(folder.path)
+    assert index.item("a.jpg").added_at == 77
+    assert abs(index.item("b.jpg").added_at - time.time()) < 60
+    assert index.verify() == []
+
+
 def test_rebuild_embeds_all_anew(folder):
     folder.write("a.jpg", "b.jpg")
     (folder.path / "broken.jpg").write_bytes(b"no image")

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,6 +181,8 @@ class _Run:
             self.writer.rename(source, item)
             del self.gone[source]
         else:
+            if outcome.vector is not None and (since := self.writer.since(task.id, item.sha256)):
+                item = replace(item, added_at=since)  # only its vector is new
             self.writer.put(item, outcome.vector)
 
     def tell(self, task: Task, outcome: Outcome) -> None:

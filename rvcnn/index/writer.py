@@ -175,6 +175,15 @@ class Writer:
         )
         return next((tag for (tag,) in found), None)
 
+    def since(self, identity: str, sha256: bytes | None) -> int | None:
+        """Return when this content of an id came into the index; None where it is new."""
+        with self._store.guard, told(self._store.home):
+            found = self._store.connection.execute(
+                "SELECT added_at FROM items WHERE id = ? AND sha256 = ?",
+                (encode_id(identity), sha256),
+            ).fetchone()
+        return found[0] if found and isinstance(found[0], int) else None
+
     def remove(self, ids: Iterable[str | os.PathLike[str]]) -> int:
         """Remove ids; how many of them were there."""
         encoded = [(i,) for i in encode_ids(ids)]
