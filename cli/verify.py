@@ -11,6 +11,7 @@ from rvcnn.cli.engine import make_embedder
 from rvcnn.cli.output import write_text
 from rvcnn.cli.progress import Progress
 from rvcnn.cli.report import summary
+from rvcnn.paths import quoted
 
 
 @click.command("verify", cls=Command, example="rvcnn verify photos --repair")
@@ -39,6 +40,11 @@ def command(ctx, dir: Path, repair: bool, wait: float, engine: dict, quiet: bool
             report = mend(root, embedder, wait=wait, max_megapixels=limit, progress=progress.event)
         if not quiet:
             note(summary("repaired", report))
+        if not (report.unchanged or report.indexed or report.skipped):
+            note(
+                f"nothing tells any more which images it had: "
+                f"`rvcnn embed {quoted(root)}` brings them back"
+            )
         problems = verify(root)
         write_text(*(printable(f"still: {problem}") for problem in problems))
     if problems:

@@ -17,6 +17,7 @@ from cli_checks import make_photos, picture, posix, run, run_ok
 import rvcnn
 from rvcnn.cli.report import show_timings, summary
 from rvcnn.folder import Report
+from rvcnn.paths import quoted
 
 pytestmark = pytest.mark.usefixtures("compiled")
 ALL = ["a.png", "b.jpg", "other2.png", "other3.png", "other4.png", "sub/c.webp"]
@@ -216,6 +217,15 @@ def test_info(photos):
     assert re.fullmatch(r"[0-9a-f]{64}", facts["weights_sha256"])
     assert facts["preprocessing"]["crop"] == "224"
     assert "crop 224" in lines["preprocessing"]
+
+
+def test_a_repair_of_what_is_lost_says_how_to_get_it_back(photos):
+    Path("photos/.rvcnn/items.sqlite").write_bytes(b"no database" * 999)
+    mended = run("verify", "photos", "--repair")
+    root = photos.resolve()
+    says = f"which images it had: `rvcnn embed {quoted(root)}` brings them back\n"
+    assert (mended.exit_code, says in mended.stderr) == (0, True)
+    assert "6 embedded" in run("embed", "photos").stderr
 
 
 def test_verify_finds_and_repairs_a_changed_byte(photos):
