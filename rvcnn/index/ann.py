@@ -58,6 +58,7 @@ def build_ann(
 def _publish(store: Store, header: Header, graph: Graph) -> None:
     """Write a graph, and a commit by which readers see it."""
     with store.guard, told(store.home):
+        store.check_place()
         write_graph(store.home, header, graph)
         seal.break_open(store.home.location)
         store.connection.execute("BEGIN IMMEDIATE")

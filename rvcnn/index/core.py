@@ -14,7 +14,7 @@ from rvcnn.index.ann import build_ann
 from rvcnn.index.arguments import whole_number
 from rvcnn.index.build import BREADTH, DEGREE
 from rvcnn.index.create import create_index
-from rvcnn.index.files import Home
+from rvcnn.index.files import Home, bytes_below
 from rvcnn.index.items import Item, Status
 from rvcnn.index.locate import existing_home
 from rvcnn.index.snapshot import Snapshot, Source
@@ -215,13 +215,12 @@ class Index:
         """Count what the index holds."""
         with self.snapshot() as now:
             counts = now.counts()
-            files = [f.stat().st_size for f in self.location.rglob("*") if f.is_file()]
             return Stats(
                 counts.get(Status.OK, 0),
                 counts.get(Status.FAILED, 0),
                 counts.get(Status.STALE, 0),
                 now.dead(),
-                sum(files),
+                bytes_below(self.location),
             )
 
     def add(

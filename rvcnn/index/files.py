@@ -49,6 +49,25 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other while it is open; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def bytes_below(folder: Path) -> int:
+    """Return how many bytes the files in and below a folder have, while others make and delete."""
+    total = 0
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(inner, name)).st_size
+    return total
+
+
 @contextmanager
 def told(home: Home) -> Iterator[None]:
     """Turn what the disk and SQLite raise into rvcnn's errors, with what to do."""

@@ -68,16 +68,17 @@ def _repair(home: Home) -> Repaired:
         vectors = _read_vectors(home, generation, parsed)
         owned = np.zeros(vectors.count, bool)
         stale = _copy_items(old, new, vectors, owned)
-        rows = int(np.flatnonzero(owned)[-1]) + 1 if owned.any() else 0
+        # All rows stay, were they never committed: a reader may have any of them mapped.
+        rows = vectors.count
         new.executemany(
             "INSERT INTO dead VALUES (?, ?)",
-            ((int(row), vectors.sum_of(row)) for row in np.flatnonzero(~owned[:rows])),
+            ((int(row), vectors.sum_of(row)) for row in np.flatnonzero(~owned)),
         )
         version = state.version + 1 if state else time.time_ns()
         database.write_state(new, database.State(parsed.to_text(), version, generation, rows))
         new.execute("COMMIT")
     database.put_in_place(temporary, path)
-    drop_graphs(home, vectors.part(slice(rows)), generation)
+    drop_graphs(home, vectors, generation)
     manifest.write(home.location, parsed)
     with closing(database.open_to_write(home)) as connection:
         seal.put(connection, home.location)

@@ -12,7 +12,7 @@ from rvcnn.errors import UsageError
 from rvcnn.index import approximate, database, exact, manifest
 from rvcnn.index.choose import Choices
 from rvcnn.index.connections import Immutable
-from rvcnn.index.files import DATABASE, Home, damaged, told
+from rvcnn.index.files import DATABASE, Home, damaged, identity_of, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.graph import newest
 from rvcnn.index.items import COLUMNS, Item, decode_id, encode_id, from_record
@@ -219,7 +219,7 @@ class Source:
     def __init__(self, home: Home):
         self._home = home
         self._idle: list[sqlite3.Connection] = []
-        self._owner = os.getpid(), self._database_identity()
+        self._owner = os.getpid(), identity_of(home.location / DATABASE)
         self._loaded: Loaded | None = None
         self._walk: tuple[object, Walk | None] = None, None
 
@@ -289,23 +289,17 @@ class Source:
 
     def _discard_foreign(self) -> None:
         """Let go of connections from before a fork, or to a database that was replaced."""
-        owner = os.getpid(), self._database_identity()
+        owner = os.getpid(), identity_of(self._home.location / DATABASE)
         if owner == self._owner:
             return
-        if self._owner[0] == os.getpid():
+        # Known before the old ones go: a thread that gives one back now must not keep it.
+        former, self._owner = self._owner, owner
+        if former[0] == os.getpid():
             self.close()
         else:
             # SQLite's connections must not be used, nor closed, on the other side of a fork.
             _OF_PARENTS.append(self._idle)
             self._idle = []
-        self._owner = owner
-
-    def _database_identity(self) -> tuple[int, int] | None:
-        try:
-            status = os.stat(self._home.location / DATABASE)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
 
     def _end(self, owner: tuple, connection: sqlite3.Connection) -> None:
         if owner[0] != os.getpid():

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rvcnn.errors import RvcnnError, UsageError
-from rvcnn.index import database, manifest, seal
+from rvcnn.index import database, lock, manifest, seal
 from rvcnn.index.compact import compact
-from rvcnn.index.files import Home, told
+from rvcnn.index.files import DATABASE, Home, identity_of, told
 from rvcnn.index.graph import clear_graphs
 from rvcnn.index.items import FACTS, Status, fact_sum
-from rvcnn.index.lock import WriterLock
 from rvcnn.index.vectors import VectorsFile, file_names, generation_of
 
 _DEAD_SHARE = 0.3  # of the rows, above which they are compacted
@@ -38,9 +37,10 @@ class Store:
         self.guard = threading.RLock()
         self.connection = None
         self.file = None
-        self._lock = WriterLock(home, wait)
+        self._lock = lock.WriterLock(home, wait)
         try:
             with told(home):
+                self._opened = self._files()
                 self.connection = database.open_to_write(home)
                 self._open_files()
                 self._clear_away()
@@ -49,6 +49,19 @@ class Store:
         except BaseException:
             self._release()
             raise
+
+    def _files(self) -> list[tuple[int, int] | None]:
+        """Return which files lie where the database and the lock do."""
+        names = DATABASE, lock.NAME
+        return [identity_of(self.home.location / name) for name in names]
+
+    def check_place(self) -> None:
+        """Raise RvcnnError if others' files lie where those did that this writer opened."""
+        if self._files() != self._opened:
+            raise RvcnnError(
+                f"the index in {self.home.location} was moved, deleted or replaced while it was "
+                "written to: what was committed went with it; run the command again"
+            )
 
     def _open_files(self) -> None:
         """Go by what is committed."""
@@ -84,6 +97,7 @@ class Store:
             if self.connection is None:
                 raise UsageError("this writer is closed")
             with told(self.home):
+                self.check_place()
                 if not self.connection.in_transaction:
                     seal.break_open(self.home.location)
                     self.connection.execute("BEGIN IMMEDIATE")
@@ -113,6 +127,7 @@ class Store:
             if self.connection is None or not self.connection.in_transaction:
                 return
             try:
+                self.check_place()
                 # The rows are on the disk before the commit that speaks of them.
                 self.file.sync()
                 self.connection.execute(
@@ -133,6 +148,7 @@ class Store:
     def reset(self, new: manifest.Manifest) -> None:
         """Commit that no item has a vector any more, and what the next ones are going to be."""
         with self.guard, told(self.home):
+            self.check_place()
             self.rollback()
             old = file_names(self.state.generation, self.manifest.dtype)
             seal.break_open(self.home.location)
@@ -185,6 +201,8 @@ class Store:
                 self._release()
 
     def _tidy(self) -> None:
+        if self._files() != self._opened:
+            return
         dead = self.connection.execute("SELECT count(*) FROM dead").fetchone()[0]
         if dead > _DEAD_SHARE * self.state.rows:
             seal.break_open(self.home.location)

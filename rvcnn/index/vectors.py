@@ -86,8 +86,7 @@ class VectorsFile:
         try:
             for plane in FORMATS[dtype].planes(dim):
                 path = home.location / file_name(generation, plane.suffix)
-                self._planes.append(_PlaneFile(path, plane))
-                self._planes[-1].check(home, rows)
+                self._planes.append(_PlaneFile(home, path, plane, rows))
         except BaseException:
             self.close()
             raise
@@ -124,17 +123,20 @@ class VectorsFile:
 class _PlaneFile:
     """One plane's file."""
 
-    def __init__(self, path: Path, plane: Plane):
+    def __init__(self, home: Home, path: Path, plane: Plane, rows: int):
+        """Open a file of at least so many rows, or make it where there need be none."""
         self._path = path
         self._plane = plane
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        make = 0 if rows else os.O_CREAT
+        try:
+            descriptor = os.open(path, os.O_RDWR | make | getattr(os, "O_BINARY", 0), 0o666)
+        except FileNotFoundError as error:
+            raise damaged(home, f"{path.name} is missing") from error
         self._file = open(descriptor, "r+b", buffering=0)
-
-    def check(self, home: Home, rows: int) -> None:
-        """Raise IndexDamagedError if the file has fewer rows."""
-        size, least = os.fstat(self._file.fileno()).st_size, rows * self._plane.row_bytes
+        size, least = os.fstat(descriptor).st_size, rows * plane.row_bytes
         if size < least:
-            raise damaged(home, f"{self._path.name} has {size} bytes of {least}")
+            self._file.close()
+            raise damaged(home, f"{path.name} has {size} bytes of {least}")
 
     def write(self, row: int, values: np.ndarray) -> None:
         self._file.seek(row * self._plane.row_bytes)

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -19,6 +20,7 @@ from rvcnn.index.vectors import UNIT_SLACK
 
 _CHUNK = 2048
 _MOST_OF_A_KIND = 100
+_PAUSE = 0.05
 
 
 def verify(dir: str | os.PathLike[str]) -> list[str]:
@@ -41,6 +43,17 @@ def verify(dir: str | os.PathLike[str]) -> list[str]:
         Its format is newer than this rvcnn knows.
     """
     home = existing_home(dir)
+    problems = _problems(home)
+    if problems:
+        # A writer at work does one thing after another: what is wrong is so a moment later, too.
+        time.sleep(_PAUSE)
+        lasting = set(_problems(home))
+        problems = [problem for problem in problems if problem in lasting]
+    return problems
+
+
+def _problems(home: Home) -> list[str]:
+    """Look once."""
     problems = []
     source = Source(home)
     try:
