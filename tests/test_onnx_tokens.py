@@ -232,3 +232,85 @@ def test_a_channel_axis_that_is_as_long_as_another(onnxruntime):
         tensors = [tensor(name, value) for name, value in some.items()]
         made = model(nodes, tensors, [("image", 1, ["n", 3, 12, 12])], ["y"], [("", 17)])
         agree(onnxruntime, made, numbers(2, 3, 12, 12))
+
+
+TURN = [
+    node("Conv", "image w", "c", strides=[2, 2]),
+    node("Transpose", "c", "l", perm=[0, 2, 3, 1]),
+]
+BACK = [node("Transpose", "r", "y", perm=[0, 3, 1, 2])]
+ROLLED = [
+    *(node("Slice", "l from3 end d1", "a1"), node("Slice", "l start to3 d1", "a2")),
+    *(node("Concat", "a1 a2", "o", axis=1), node("Slice", "o from3 end d2", "b1")),
+    *(node("Slice", "o start to3 d2", "b2"), node("Concat", "b1 b2", "r", axis=2)),
+]
+ROLL = {
+    **{"from3": np.array([3]), "to3": np.array([3]), "start": np.array([0])},
+    **{"end": np.array([1 << 40]), "d1": np.array([1]), "d2": np.array([2])},
+}
+
+
+def test_a_roll_is_a_move(onnxruntime, monkeypatch):
+    """Parts of a map put together in another order, twice: one operator takes its pixels so."""
+    for name, value in ROLL.items():
+        monkeypatch.setitem(KNOWN, name, value)
+    kinds, apart = compared(onnxruntime, [*TURN, *ROLLED, *BACK])
+    assert apart == [] and ops.TakePixels in kinds
+    assert not {ops.ConcatPixels, ops.Concat} & set(kinds)
+    for parts in ("a2 a2 a1", "a2 a1 l"):
+        twice = [*ROLLED[:2], node("Concat", parts, "r", axis=1)]
+        compared(onnxruntime, [*TURN, *twice, *BACK])
+
+
+def test_windows_that_are_shifted(onnxruntime, monkeypatch):
+    """A mask is another one for each window: the scores take their windows' axis for it."""
+    known = {**ROLL, "mask": numbers(1, 4, 1, 6, 6), "parted": np.array([-1, 4, 3, 6, 6])}
+    known |= {"whole": np.array([-1, 3, 6, 6]), "positions": numbers(1, 3, 6, 6)}
+    known |= {"sides": np.array([0, 2, 2, 2, 3, 24]), "windowed": np.array([-1, 6, 3, 8])}
+    known |= {"pixels": np.array([-1, 2, 2, 2, 3, 24])}
+    for name, value in known.items():
+        monkeypatch.setitem(KNOWN, name, value)
+    masked = [
+        *(node("Add", "s positions", "p"), node("Reshape", "p parted", "i")),
+        *(node("Add", "i mask", "j"), node("Reshape", "j whole", "k2")),
+        node("Softmax", "k2", "u", axis=-1),
+    ]
+    nodes = [*TURN, *ROLLED, node("Reshape", "r sides", "n"), *WINDOWS[3:8], *masked, *WINDOWS[9:]]
+    kinds, apart = compared(onnxruntime, nodes)
+    assert kinds.count(ops.Attention) == 1
+    assert apart == []
+
+
+def test_a_gated_layer(onnxruntime, monkeypatch):
+    """One half of a product's channels, through a curve, times the other half."""
+    monkeypatch.setitem(KNOWN, "halves", np.array([12, 12]))
+    monkeypatch.setitem(KNOWN, "half", numbers(12, 24) / 5)
+    nodes = [
+        *(*START, node("MatMul", "t dense", "p"), node("Split", "p halves", "a b", axis=2)),
+        *(node("Sigmoid", "a", "s"), node("Mul", "a s", "g"), node("Mul", "g b", "m")),
+        node("MatMul", "m half", "y"),
+    ]
+    kinds, apart = compared(onnxruntime, nodes)
+    assert apart == [] and ops.Multiply in kinds
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_difference_of_two_maps(onnxruntime, last):
+    first, second = ("l", "n") if last else ("c", "c2")
+    nodes = [
+        *(*TURN, node("LayerNormalization", "l one", "n"), node("Relu", "c", "c2")),
+        *(node("Sub", f"{second} {first}", "d"), node("Sub", f"{first} d", "e")),
+        node("Mul", "e scale", "y"),
+    ]
+    assert compared(onnxruntime, nodes)[1] == []
+
+
+def test_a_mean_over_some_tokens(onnxruntime, monkeypatch):
+    monkeypatch.setitem(KNOWN, "from5", np.array([5]))
+    monkeypatch.setitem(KNOWN, "end", np.array([1 << 40]))
+    monkeypatch.setitem(KNOWN, "d1", np.array([1]))
+    mean = node("ReduceMean", "some", "y", axes=[1], keepdims=0)
+    nodes = [*START, node("LayerNormalization", "t one", "n")]
+    nodes += [node("Slice", "n from5 end d1", "some"), mean]
+    kinds, apart = compared(onnxruntime, nodes)
+    assert apart == [] and ops.GlobalAvgPool in kinds

@@ -112,9 +112,11 @@ def swish(call):
 
 
 def minus(call):
-    """A difference with a constant."""
+    """A difference: of two maps, or with a constant."""
     if None not in call.terms:
-        raise Apart("a difference of two maps")
+        negative = _swapped(call).bent(lambda curve: curve.times(-1.0))
+        negative = call.region.settle(f"{call.name}/negative", negative, call.shape(1))
+        return _sum(call, call.lying(0), negative)
     if call.terms[0] is None:
         call = _swapped(call)
         number = vector(call, call.constant(1))
@@ -136,9 +138,11 @@ def times(call):
             curve = other.curve.gated()
             if curve is not None and call.shape(0) == call.shape(1):
                 return replace(other, curve=curve)
+    one, other = call.lying(0), call.lying(1)
+    if one.last == other.last and call.region.shapes[one.map] == call.region.shapes[other.map]:
+        made = call.region.add(call.name, Multiply(), one.map, other.map)
+        return replace(made, last=one.last)
     x, factors = call.map(0).map, call.map(1).map
-    if call.region.shapes[x] == call.region.shapes[factors]:
-        return call.region.add(call.name, Multiply(), x, factors)
     if call.region.shapes[x][:2] == (1, 1) != call.region.shapes[factors][:2]:
         x, factors = factors, x
     return call.region.add(call.name, ScaleChannels(), x, factors)

@@ -4,6 +4,9 @@ A function takes a :class:`Call` and returns the result's term, or raises ``Apar
 """
 
 import contextlib
+from dataclasses import replace
+
+import numpy as np
 
 from rvcnn.errors import RvcnnError
 from rvcnn.ops import Concat, L2Normalize
@@ -24,8 +27,10 @@ def unit_length(call):
 
 
 def concat(call):
-    """Channels one after another, or tokens."""
+    """Channels one after another, or tokens; parts of one map may be it in another order."""
     shape, axis = call.facts.shapes[call.name], call.node.attributes["axis"]
+    with contextlib.suppress(Apart):
+        return _rejoined(call, axis)
     if any(term is not None and call.lying(i).last for i, term in enumerate(call.terms)):
         return tokens.concat(call, axis % len(shape))
     if axis % len(shape) != 1:
@@ -35,17 +40,49 @@ def concat(call):
     return call.region.add(call.name, Concat(counts), *maps)
 
 
+def _rejoined(call, axis):
+    """All elements of one map, put together of parts: a move, as in a roll."""
+    first, region = call.terms[0], call.region
+    for term in call.terms:
+        plain = term is not None and replace(term, moved=None).is_plain and term.held is None
+        if not plain or term.map != first.map or term.map in region.stored:
+            raise Apart("a concatenation of several maps")
+    places = [region.places(term, call.shape(i)) for i, term in enumerate(call.terms)]
+    places = np.concatenate(places, axis)
+    if places.size != np.prod(region.whole(first.map)):
+        raise Apart("some of a map, or some of it twice")
+    moved = region.moved(first, places)
+    if moved.moved is not None:
+        (_, pixels), _, _ = region.lies(moved, places.shape)
+        if (np.diff(pixels) == 1).all():
+            raise Apart("channels in another order")  # which may be shuffled next
+    return moved
+
+
+def _reshaped_scores(call, term):
+    """Sequences of scores in other axes."""
+    names, shape = [name for name in call.node.outputs if name], call.shape()
+    if call.node.op not in ("Reshape", "Squeeze", "Unsqueeze") or len(shape) < 2:
+        raise Apart("scores that are moved")
+    if call.facts.shapes[names[0]][-2:] != shape[-2:]:
+        raise Apart("scores that are moved")
+    return term
+
+
 def move(call):
     """What only moves elements is done to their places."""
     if any(term is not None for term in call.terms[1:]):
         raise Apart("places that are computed")
     term = call.terms[0]
+    if term.scores is not None:
+        return _reshaped_scores(call, term)
     if term.moved is None:
         term = call.region.settle(call.node.inputs[0], term, call.shape())
     elif call.node.op in ("Split", "Slice", "Gather"):
         # A shuffle is a layer of its own, so that some of its channels are a view.
         with contextlib.suppress(Apart):
-            term = call.map()
+            _, _, last = call.region.lies(term, call.shape())
+            term = term if last else call.map()
     places = call.region.places(term, call.shape())
     others = [call.constant(i) for i in range(1, len(call.node.inputs))]
     operator, count = OPERATORS[call.node.op], len(call.node.outputs)

@@ -322,20 +322,38 @@ class Region:
         return self._placed[key]
 
     def _taken(self, name, term, shape):
+        found, size, last = self.lies(term, shape)
+        return replace(self.take(name, term.map, *found, size), last=last)
+
+    def lies(self, term, shape):
+        """How channels and pixels of a map make a value whose elements were moved.
+
+        Returns
+        -------
+        found : tuple of ndarray
+            Channels and pixels, as :meth:`take` has them.
+        size : tuple of int
+        last : bool
+            Whether the value's last axis is the channels.
+
+        Raises
+        ------
+        Apart
+            If they do not.
+        """
         order = self.order(term)
         if not order.size:
             raise Apart("no elements")
         if len(shape) in (2, 3, 4) and shape[0] == self.images:
             found = self.parted(order.reshape(shape[1], -1), term.map)
             if found is not None:
-                size = (*(1,) * (4 - len(shape)), *shape[2:])
-                return self.take(name, term.map, *found, size)
+                return found, (*(1,) * (4 - len(shape)), *shape[2:]), False
         tokens = order.reshape(-1, shape[-1])
         found = self.parted(tokens.T, term.map)
         if found is None:
             raise Apart("elements moved between pixels")
-        size = shape[1:3] if len(shape) == 4 and shape[0] == self.images else (1, len(tokens))
-        return replace(self.take(name, term.map, *found, size), last=True)
+        whole = len(shape) == 4 and shape[0] == self.images
+        return found, shape[1:3] if whole else (1, len(tokens)), True
 
     def parted(self, places, source):
         """Channels and pixels of a map whose elements (C, P) have these places; None if none has.

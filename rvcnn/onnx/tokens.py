@@ -59,7 +59,8 @@ def layer_norm(call):
 def mean(call):
     """A mean over all tokens, or over all pixels."""
     axes, shape = call.setting("axes"), call.shape()
-    if not call.terms[0].last:
+    term = call.terms[0]
+    if not (term.last or (term.moved is not None and call.lying().last)):
         return windows.over_pixels(windows.global_avg_pool)(call)
     wanted = list(range(1, len(shape) - 1))
     if axes is None or sorted(int(a) % len(shape) for a in np.ravel(axes)) != wanted:
@@ -196,8 +197,9 @@ def _attended(call, scores, values):
     ]
     bias, params = (), {}
     if scores.bias is not None:
-        bias = (rows, count, *scores.bias.shape[1:])
-        params["bias"] = np.array(scores.bias, np.float32).reshape(-1)
+        every = scores.bias.reshape(rows, count, *scores.bias.shape[1:])
+        every = every[:1] if (every == every[:1]).all() else every
+        bias, params["bias"] = every.shape, np.array(every, np.float32).reshape(-1)
     factor = _factor(values)
     op = Attention(count, scores.scale, bias)
     term = region.add(call.name, op, *maps, **params)
