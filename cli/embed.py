@@ -57,7 +57,9 @@ def command(
     place.check_paths(paths, folders_only=not no_index)
     filters["recursive"] = not filters.pop("not_recursive")
     if engine["precision"] == "auto":
-        engine["precision"] = _chosen(paths, no_index, min_recall, engine, filters, quiet)
+        made = {} if no_index else place.made_with(paths)
+        anew = changes["rebuild"] or not made
+        engine["precision"] = _chosen(paths, made, anew, min_recall, engine, filters, quiet)
     folders = None if no_index else paths
     if changes["rebuild"] and not (engine["weights"] or engine["model"]):
         lost = place.lost_weights(paths)
@@ -91,17 +93,17 @@ def command(
         ctx.exit(SKIPPED)
 
 
-def _chosen(paths, no_index, min_recall, engine, filters, quiet) -> str | None:
-    """The precision for a new index, or None where there is one."""
-    from rvcnn.place import made_with
+def _chosen(paths, made, anew, min_recall, engine, filters, quiet) -> str | None:
+    """The precision for an index that is new or made anew, or None for one that stays."""
     from rvcnn.precision import choose
     from rvcnn.quantization.sample import list_images
 
-    if engine["model"] or engine["weights"] or engine["embedding"]:
+    network = engine | made if anew else engine
+    if network["model"] or network["weights"] or network["embedding"]:
         raise click.UsageError(
             "--precision auto compares rvcnn's own embedding; for others, `rvcnn quantize` tells"
         )
-    if not no_index and made_with(paths):
+    if not anew:
         return None
 
     def skipping(name, reason):

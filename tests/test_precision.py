@@ -1,6 +1,7 @@
 """int8 beside fp32: the embedded model's quality, and who chooses between the two."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -131,8 +132,22 @@ def test_an_index_keeps_its_precision(photos):
     assert ["precision", "fp32"] in [line.split() for line in run_ok("info", photos).splitlines()]
 
 
+def test_a_rebuild_chooses_anew(photos):
+    run_ok("embed", photos, "--precision", "int8", "--rebuild")
+    said = run("embed", photos, "--precision", "auto", "--min-recall", "1", "--rebuild")
+    chosen = re.search(r"^--precision (fp32|int8): ", said.stderr, re.M)
+    assert chosen, said.stderr
+    assert ["precision", chosen[1]] in [
+        line.split() for line in run_ok("info", photos).splitlines()
+    ]
+
+
 def test_auto_is_of_the_embedded_model(photos):
     result = run("embed", photos, "--precision", "auto", "--weights", "other.safetensors")
+    assert result.exit_code == 2
+    assert "rvcnn quantize" in result.stderr
+    run_ok("embed", photos, "--embedding", "pooled", "--rebuild")
+    result = run("embed", photos, "--precision", "auto", "--rebuild")
     assert result.exit_code == 2
     assert "rvcnn quantize" in result.stderr
 
