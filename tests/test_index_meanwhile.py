@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from index_fake import DIM, all_names, random_vectors, row_bytes, vectors_files
 
-from rvcnn.errors import IndexDamagedError, RvcnnError
+from rvcnn.errors import IndexDamagedError, RvcnnError, UsageError
 from rvcnn.index import Index, ann, manifest, repair, verify
 from rvcnn.index.formats import FORMATS
 
@@ -169,3 +169,101 @@ def test_a_connection_given_back_while_others_are_let_go_is_not_kept(folder, mon
     monkeypatch.undo()
     Index.open(folder).add(random_vectors(1, seed=5), ["added later"])
     assert len(index) == COUNT + 1
+
+
+class Child:
+    """A forked process that does one thing and then another, when it is told."""
+
+    def __init__(self, *steps):
+        self.told, tell = os.pipe()
+        self.heard, self.say = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            code = 1
+            try:
+                for step in steps:
+                    step()
+                    os.write(tell, b"1")
+                    os.read(self.heard, 1)
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(tell)
+        assert os.read(self.told, 1) == b"1"
+
+    def go_on(self):
+        os.write(self.say, b"1")
+
+    def end(self):
+        self.go_on()
+        assert os.waitpid(self.pid, 0)[1] == 0
+        for descriptor in (self.told, self.heard, self.say):
+            os.close(descriptor)
+
+
+forks = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning"),
+]
+
+
+def forked(test):
+    for mark in forks:
+        test = mark(test)
+    return test
+
+
+@forked
+def test_what_a_forked_process_commits_is_not_lost_when_its_parent_closes(folder):
+    index = Index.open(folder)
+    assert len(index) == COUNT
+    open_there = []
+
+    def write():
+        open_there.append(index.writer())
+        open_there[0].add(random_vectors(1, seed=1), ["first"])
+        open_there[0].commit()
+
+    def write_again():
+        open_there[0].add(random_vectors(1, seed=2), ["second"])
+        open_there[0].commit()
+
+    child = Child(write, write_again)
+    assert "first" in index
+    index.close()
+    child.go_on()
+    assert os.read(child.told, 1) == b"1"
+    child.end()
+    assert "first" in index and "second" in index
+    assert verify(folder) == []
+
+
+@forked
+@pytest.mark.parametrize("use", ["snapshot", "writer"])
+def test_an_index_that_is_in_use_is_refused_after_a_fork(folder, use):
+    def refused():
+        for ask in (lambda: len(Index.open(folder)), lambda: Index.open(folder).writer(wait=0)):
+            with pytest.raises(UsageError, match="in use when this process was forked"):
+                ask()
+
+    index = Index.open(folder)
+    with getattr(index, use)():
+        Child(refused).end()
+    Child(lambda: Index.open(folder).add(random_vectors(1), ["there"])).end()
+    assert "there" in index
+
+
+@forked
+def test_a_writer_is_left_to_the_process_that_opened_it(folder):
+    with Index.open(folder).writer() as writer:
+        writer.add(random_vectors(3, seed=3), ["a", "b", "c"])
+
+        def use():
+            for ask in (writer.commit, lambda: writer.add(random_vectors(1), ["x"])):
+                with pytest.raises(UsageError, match="another process's"):
+                    ask()
+            writer.close()
+
+        Child(use).end()
+    assert len(Index.open(folder)) == COUNT + 3
+    assert verify(folder) == []

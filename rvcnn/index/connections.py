@@ -3,8 +3,13 @@
 A process that closes any descriptor of a file loses all its POSIX locks on that file. SQLite's are
 such locks: without them another process takes itself for the last one and deletes the log that is
 being written. So what the file was read by stays open as long as this process has a connection.
+
+A forked process has none of its parent's locks, but SQLite's memory of them, by which it would take
+none of its own. So connections that nobody uses are closed before a fork, and a database that was
+in use is refused after it.
 """
 
+import functools
 import os
 import sqlite3
 import threading
@@ -12,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 from weakref import WeakSet
+
+from rvcnn.errors import UsageError
+from rvcnn.index.files import identity_of
 
 _BUSY_SECONDS = 30.0
 _CHUNK = 1 << 20
@@ -29,6 +37,52 @@ class _Uses:
 _GUARD = threading.RLock()
 _USES: dict[tuple[int, int], _Uses] = {}
 """By the device and inode of a file."""
+_KEEPERS: WeakSet["Keeper"] = WeakSet()
+_INHERITED: set[tuple[int, int]] = set()
+
+
+class Keeper:
+    """Whoever keeps connections for later: they are closed before this process is forked."""
+
+    def __init__(self):
+        _watch_forks()
+        with _GUARD:
+            _KEEPERS.add(self)
+
+    def close_idle(self) -> None:
+        raise NotImplementedError
+
+
+@functools.cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_a_fork, after_in_parent=_GUARD.release, after_in_child=_forked
+        )
+
+
+def _before_a_fork() -> None:
+    _GUARD.acquire()
+    for keeper in [*_KEEPERS]:
+        keeper.close_idle()
+
+
+def _forked() -> None:
+    _INHERITED.update(file for file, uses in _USES.items() if uses.connections)
+    for uses in _USES.values():
+        for descriptor in uses.descriptors:
+            os.close(descriptor)
+    _USES.clear()
+    _GUARD.release()
+
+
+def refuse_inherited(path: Path) -> None:
+    """Raise UsageError if a database was in use when this process was forked."""
+    if identity_of(path) in _INHERITED:
+        raise UsageError(
+            f"{path} was in use when this process was forked from another: fork while nothing "
+            "reads or writes the index, or start processes by multiprocessing's `spawn`"
+        )
 
 
 class Connection(sqlite3.Connection):
@@ -50,6 +104,7 @@ class Immutable(Connection):
 
 def connect(path: Path, mode: str, immutable: bool = False) -> Connection:
     """Open a database: `mode` is SQLite's rw or rwc. Transactions are begun and ended by hand."""
+    refuse_inherited(path)
     name = path.as_posix()
     uri = "file://" + quote(os.fsencode(name if name.startswith("/") else "/" + name), "/:")
     connection = sqlite3.connect(

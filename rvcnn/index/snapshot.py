@@ -11,7 +11,7 @@ import numpy as np
 from rvcnn.errors import UsageError
 from rvcnn.index import approximate, database, exact, manifest
 from rvcnn.index.choose import Choices
-from rvcnn.index.connections import Immutable
+from rvcnn.index.connections import Immutable, Keeper
 from rvcnn.index.files import DATABASE, Home, damaged, identity_of, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.graph import newest
@@ -213,10 +213,11 @@ class Snapshot:
         return self._connection.execute(query, values)
 
 
-class Source:
+class Source(Keeper):
     """Makes snapshots of one index, from any thread."""
 
     def __init__(self, home: Home):
+        super().__init__()
         self._home = home
         self._idle: list[sqlite3.Connection] = []
         self._owner = os.getpid(), identity_of(home.location / DATABASE)
@@ -321,9 +322,12 @@ class Source:
         if self._owner[0] == os.getpid():
             self.close()
 
-    def close(self) -> None:
+    def close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+    def close(self) -> None:
+        self.close_idle()
         self._loaded = None
         self._walk = None, None
 

@@ -1,5 +1,6 @@
 """The files of an index open for its one writer, and what makes a change all or nothing."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,6 +8,7 @@ from contextlib import contextmanager, suppress
 from rvcnn.errors import RvcnnError, UsageError
 from rvcnn.index import database, lock, manifest, seal
 from rvcnn.index.compact import compact
+from rvcnn.index.connections import refuse_inherited
 from rvcnn.index.files import DATABASE, Home, identity_of, told
 from rvcnn.index.graph import clear_graphs
 from rvcnn.index.items import FACTS, Status, fact_sum
@@ -33,6 +35,8 @@ class Store:
 
     def __init__(self, home: Home, wait: float):
         manifest.refuse_newer(home)
+        refuse_inherited(home.location / DATABASE)
+        self._process = os.getpid()
         self.home = home
         self.guard = threading.RLock()
         self.connection = None
@@ -56,7 +60,12 @@ class Store:
         return [identity_of(self.home.location / name) for name in names]
 
     def check_place(self) -> None:
-        """Raise RvcnnError if others' files lie where those did that this writer opened."""
+        """Raise RvcnnError if others' files lie where those did that this writer opened.
+
+        And a UsageError in a process that was forked since.
+        """
+        if self._process != os.getpid():
+            raise UsageError("this writer is another process's: open one in this process")
         if self._files() != self._opened:
             raise RvcnnError(
                 f"the index in {self.home.location} was moved, deleted or replaced while it was "
@@ -126,8 +135,8 @@ class Store:
         with self.guard, told(self.home):
             if self.connection is None or not self.connection.in_transaction:
                 return
+            self.check_place()
             try:
-                self.check_place()
                 # The rows are on the disk before the commit that speaks of them.
                 self.file.sync()
                 self.connection.execute(
@@ -190,7 +199,7 @@ class Store:
     def close(self) -> None:
         """Forget what was not committed, put the files in order, and let the next writer in."""
         with self.guard:
-            if self.connection is None:
+            if self.connection is None or self._process != os.getpid():
                 return
             try:
                 with told(self.home):
