@@ -67,6 +67,21 @@ def _output(x, window, channels, dtype=np.float32):
     return np.empty((*size, channels), dtype)
 
 
+def _alike(verb, a, b):
+    """Two maps of one shape; the verb is what cannot be done with others."""
+    a, b = _array(a, 3, "a"), _array(b, 3, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"cannot {verb} maps of {a.shape} and {b.shape}")
+    return a, b
+
+
+def _made(shape, operation, maps, *more):
+    """What the calls of an operation on maps make."""
+    out = np.empty(shape, np.float32)
+    run(operation(Map.of(out), *map(Map.of, maps), *more))
+    return out
+
+
 def conv2d(
     x,
     weights,
@@ -219,40 +234,26 @@ def activation(x, name, slope=0.01):
 
 def add(a, b):
     """Sum of two maps."""
-    a, b = _array(a, 3, "a"), _array(b, 3, "b")
-    if a.shape != b.shape:
-        raise ValueError(f"cannot add maps of {a.shape} and {b.shape}")
-    out = np.empty_like(a)
-    run(elementwise.add(Map.of(out), Map.of(a), Map.of(b)))
-    return out
+    a, b = _alike("add", a, b)
+    return _made(a.shape, elementwise.add, [a, b])
 
 
 def multiply(a, b):
     """Product of two maps, element by element."""
-    a, b = _array(a, 3, "a"), _array(b, 3, "b")
-    if a.shape != b.shape:
-        raise ValueError(f"cannot multiply maps of {a.shape} and {b.shape}")
-    out = np.empty_like(a)
-    run(elementwise.multiply(Map.of(out), Map.of(a), Map.of(b)))
-    return out
+    a, b = _alike("multiply", a, b)
+    return _made(a.shape, elementwise.multiply, [a, b])
 
 
 def tanh(x):
     """Hyperbolic tangent of a map."""
     x = _array(x, 3, "x")
-    out = np.empty_like(x)
-    run(elementwise.tanh_of(Map.of(out), Map.of(x)))
-    return out
+    return _made(x.shape, elementwise.tanh_of, [x])
 
 
 def interleave(a, b):
     """Channels of two maps by turns: those of ``a`` are the even ones."""
-    a, b = _array(a, 3, "a"), _array(b, 3, "b")
-    if a.shape != b.shape:
-        raise ValueError(f"cannot interleave maps of {a.shape} and {b.shape}")
-    out = np.empty((*a.shape[:2], 2 * a.shape[2]), np.float32)
-    run(channels.interleave(Map.of(out), Map.of(a), Map.of(b)))
-    return out
+    a, b = _alike("interleave", a, b)
+    return _made((*a.shape[:2], 2 * a.shape[2]), channels.interleave, [a, b])
 
 
 def interleave_linear(x, weights, bias, even, activation="identity"):
@@ -261,37 +262,29 @@ def interleave_linear(x, weights, bias, even, activation="identity"):
     outputs, channels = weights.shape
     if channels != x.shape[2] or even.shape != (*x.shape[:2], outputs):
         raise ValueError(f"weights {weights.shape} of {x.shape} do not fit even {even.shape}")
-    out = np.empty((*x.shape[:2], 2 * outputs), np.float32)
-    maps, bias = (Map.of(m) for m in (out, even, x)), _vector(bias, outputs, "bias")
-    run(conv.interleaved(*maps, weights, bias, _activation(activation)))
-    return out
+    more = weights, _vector(bias, outputs, "bias"), _activation(activation)
+    return _made((*x.shape[:2], 2 * outputs), conv.interleaved, [even, x], *more)
 
 
 def take_channels(x, order):
     """Some channels of a map, in an order, as ``x[:, :, order]``."""
     x, order = _array(x, 3, "x"), np.arange(np.shape(x)[2])[np.asarray(order)]
-    out = np.empty((*x.shape[:2], len(order)), np.float32)
-    run(channels.take(Map.of(out), Map.of(x), order))
-    return out
+    return _made((*x.shape[:2], len(order)), channels.take, [x], order)
 
 
 def scale_shift(x, scale, shift=None):
     """``x * scale + shift`` with (C,) vectors, of a map."""
     x = _array(x, 3, "x")
-    out = np.empty_like(x)
     scale = _vector(scale, x.shape[2], "scale")
     shift = None if shift is None else _vector(shift, x.shape[2], "shift")
-    run(elementwise.scale_shift(Map.of(out), Map.of(x), scale, shift))
-    return out
+    return _made(x.shape, elementwise.scale_shift, [x], scale, shift)
 
 
 def layer_norm(x, scale, shift, epsilon=1e-5):
     """Mean 0 and variance 1 of each pixel's channels, ``* scale + shift`` (Ba et al., 2016)."""
     x = _array(x, 3, "x")
-    out = np.empty_like(x)
     vectors = (_vector(v, x.shape[2], name) for v, name in ((scale, "scale"), (shift, "shift")))
-    run(standardise.layer_norm(Map.of(out), Map.of(x), *vectors, epsilon))
-    return out
+    return _made(x.shape, standardise.layer_norm, [x], *vectors, epsilon)
 
 
 def attention(q, k, v, heads, scale, bias=None):
@@ -319,11 +312,9 @@ def attention(q, k, v, heads, scale, bias=None):
         bias = _array(bias, 4, "bias")
         if bias.shape[0] not in (1, rows) or bias.shape[1:] != (heads, *tokens):
             raise ValueError(f"a bias of {bias.shape} does not fit {heads} heads of {tokens}")
-    out = np.empty((*q.shape[:2], v.shape[2]), np.float32)
-    size = attend.scratch_size(rows, *tokens, heads, q.shape[2] // heads)
-    maps = (Map.of(m) for m in (out, q, k, v))
-    run(attend.attention(*maps, heads, scale, At(np.empty(size, np.float32)), bias))
-    return out
+    scratch = np.empty(attend.scratch_size(rows, *tokens, heads, q.shape[2] // heads), np.float32)
+    more = heads, scale, At(scratch), bias
+    return _made((*q.shape[:2], v.shape[2]), attend.attention, [q, k, v], *more)
 
 
 def batch_norm(x, gamma, beta, mean, variance, epsilon=1e-5):
@@ -359,9 +350,7 @@ def _pool(x, kernel, stride, padding, dilation, average, count_include_pad=True)
 def global_avg_pool(x):
     """Mean of each channel: (H, W, C) to (C,)."""
     x = _array(x, 3, "x")
-    out = np.empty((1, 1, x.shape[2]), np.float32)
-    run(pool.global_avg_pool(Map.of(out), Map.of(x)))
-    return out[0, 0]
+    return _made((1, 1, x.shape[2]), pool.global_avg_pool, [x])[0, 0]
 
 
 def bilinear(x, rows, columns):
@@ -380,9 +369,8 @@ def bilinear(x, rows, columns):
     x, rows, columns = _array(x, 3, "x"), np.asarray(rows), np.asarray(columns)
     if not (rows.ndim == columns.ndim == 1 and x.size and rows.size and columns.size):
         raise ValueError(f"places {rows.shape} and {columns.shape} on a map of {x.shape}")
-    out = np.empty((len(rows), len(columns), x.shape[2]), np.float32)
-    run(interpolate.bilinear(Map.of(out), Map.of(x), rows, columns))
-    return out
+    shape = (len(rows), len(columns), x.shape[2])
+    return _made(shape, interpolate.bilinear, [x], rows, columns)
 
 
 def squeeze_excite(x, w1, b1, w2, b2):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from rvcnn.errors import ShapeError
 from rvcnn.kernels import At, Call, Map
 
 Shape = tuple[int, int, int]
@@ -23,6 +24,13 @@ def same_sides(shape: Shape, kernel, stride, dilation=(1, 1)) -> Sides:
         total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
         sides.append((total // 2, total - total // 2))
     return tuple(sides)
+
+
+def alike(verb: str, a: Shape, b: Shape) -> Shape:
+    """The shape of two maps, which must be one; the verb is what cannot be done with others."""
+    if a != b:
+        raise ShapeError(f"cannot {verb} maps of {a} and {b}")
+    return a
 
 
 class Op(ABC):

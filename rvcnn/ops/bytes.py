@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rvcnn.errors import ShapeError
 from rvcnn.kernels import lookup_u8, pool_u8, sum_u8
 from rvcnn.kernels import reference_u8 as reference
 from rvcnn.kernels.requantise import BOUNDS
 
-from .base import Op
+from .base import Op, alike
+from .channels import places, shape_of_all
 from .pool import MaxPool
 
 
@@ -55,9 +55,7 @@ class QuantizedAdd(Op):
     activation: str = "identity"
 
     def infer(self, a, b):
-        if a != b:
-            raise ShapeError(f"cannot add maps of {a} and {b}")
-        return a
+        return alike("add", a, b)
 
     def _arguments(self, params):
         pairs = [tuple(zip(params["in_scale"], params["in_zero"], strict=True))]
@@ -86,20 +84,12 @@ class QuantizedConcat(Op):
     channels: tuple[int, ...]
 
     def infer(self, *inputs):
-        size = inputs[0][:2]
-        if inputs != tuple((*size, count) for count in self.channels):
-            raise ShapeError(
-                f"expected maps of one size with {self.channels} channels, got {inputs}"
-            )
-        return (*size, sum(self.channels))
+        return shape_of_all(self.channels, inputs)
 
     def reference(self, params, *inputs):
         pairs = zip(params["tables"], inputs, strict=True)
         return np.concatenate([table[x] for table, x in pairs], axis=2)
 
     def lower(self, params, out, *inputs):
-        calls, offset = [], out.offset
-        for table, x in zip(params["tables"], inputs, strict=True):
-            calls += lookup_u8.lookup(out._replace(offset=offset, channels=x.channels), x, table)
-            offset += x.channels
-        return calls
+        pairs = zip(params["tables"], places(out, inputs), strict=True)
+        return [call for table, maps in pairs for call in lookup_u8.lookup(*maps, table)]

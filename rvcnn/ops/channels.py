@@ -7,7 +7,7 @@ import numpy as np
 from rvcnn.errors import ShapeError
 from rvcnn.kernels import channels, elementwise
 
-from .base import Op
+from .base import Op, alike
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,22 @@ class SliceChannels(Op):
         return elementwise.copy(out, self.view(x))
 
 
+def shape_of_all(channels, inputs):
+    """Shape of maps of so many channels one after another."""
+    size = inputs[0][:2]
+    if inputs != tuple((*size, count) for count in channels):
+        raise ShapeError(f"expected maps of one size with {channels} channels, got {inputs}")
+    return (*size, sum(channels))
+
+
+def places(out, inputs):
+    """Each of several maps, whose channels lie one after another in ``out``, with its place."""
+    offset = out.offset
+    for x in inputs:
+        yield out._replace(offset=offset, channels=x.channels), x
+        offset += x.channels
+
+
 @dataclass(frozen=True)
 class Concat(Op):
     """The channels of several maps one after another.
@@ -46,22 +62,13 @@ class Concat(Op):
     channels: tuple[int, ...]
 
     def infer(self, *inputs):
-        size = inputs[0][:2]
-        if inputs != tuple((*size, count) for count in self.channels):
-            raise ShapeError(
-                f"expected maps of one size with {self.channels} channels, got {inputs}"
-            )
-        return (*size, sum(self.channels))
+        return shape_of_all(self.channels, inputs)
 
     def reference(self, params, *inputs):
         return np.concatenate(inputs, axis=2)
 
     def lower(self, params, out, *inputs):
-        calls, offset = [], out.offset
-        for x in inputs:
-            calls += elementwise.copy(out._replace(offset=offset, channels=x.channels), x)
-            offset += x.channels
-        return calls
+        return [call for place, x in places(out, inputs) for call in elementwise.copy(place, x)]
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,8 @@ class Interleave(Op):
     """The channels of two maps by turns: a concatenation shuffled in two groups."""
 
     def infer(self, a, b):
-        if a != b:
-            raise ShapeError(f"cannot interleave maps of {a} and {b}")
-        return (*a[:2], 2 * a[2])
+        height, width, channels = alike("interleave", a, b)
+        return height, width, 2 * channels
 
     def reference(self, params, a, b):
         return np.stack([a, b], axis=3).reshape(*a.shape[:2], -1)

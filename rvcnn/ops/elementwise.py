@@ -8,7 +8,7 @@ from rvcnn.errors import ShapeError
 from rvcnn.kernels import elementwise, functional, reference, reference_u8, steps
 from rvcnn.kernels.activation import CLIP, GATE
 
-from .base import Op
+from .base import Op, alike
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ class Add(Op):
     """Sum of two maps."""
 
     def infer(self, a, b):
-        if a != b:
-            raise ShapeError(f"cannot add maps of {a} and {b}")
-        return a
+        return alike("add", a, b)
 
     def reference(self, params, a, b):
         return a + b
@@ -120,9 +118,7 @@ class Multiply(Op):
     """Product of two maps, element by element."""
 
     def infer(self, a, b):
-        if a != b:
-            raise ShapeError(f"cannot multiply maps of {a} and {b}")
-        return a
+        return alike("multiply", a, b)
 
     def reference(self, params, a, b):
         return a * b
