@@ -15,6 +15,7 @@ from .graph import Graph, Node
 from .models import ARCHITECTURES, Architecture, MobileNetConfig, imported, mobilenetv3
 from .ops import GlobalAvgPool, L2Normalize, Linear
 from .passes import finish, optimise, quantise
+from .paths import quoted
 from .plan import Plan
 from .quantization import Quantization
 from .quantization.file import digest, restore
@@ -123,6 +124,8 @@ def create_model(
         raise UsageError(f"threads and seed start at 0, not {min(threads, seed)}")
     untrained = isinstance(weights, str) and weights == "random"
     if untrained:
+        if precision != "fp32":
+            raise UsageError("random weights are fp32: int8 takes a file made by `rvcnn quantize`")
         file = Weights({}, _untrained(name, num_classes), "random weights", "")
     elif isinstance(weights, Weights):
         file = weights
@@ -156,8 +159,9 @@ def create_model(
 def _check_precision(file, precision):
     held = file.metadata.get("precision", "fp32")
     if held != precision:
+        named = quoted(file.source)
         how = {
-            "int8": f"make such a file with `rvcnn quantize PATH... --weights {file.source}`",
+            "int8": f"make such a file with `rvcnn quantize PATH... --weights {named}`",
             "fp32": "pass precision='int8' (--precision int8), or what they were made of",
         }
         raise WeightsError(f"{file.source} holds {held} weights, not {precision}: {how[precision]}")

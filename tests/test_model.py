@@ -1,5 +1,6 @@
 """Networks by name: sizes, heads, cuts, parameters, and what is refused."""
 
+import re
 import threading
 
 import numpy as np
@@ -11,6 +12,7 @@ import rvcnn
 from rvcnn.errors import ShapeError, UsageError, WeightsError
 from rvcnn.model import PLANS_KEPT, create_model
 from rvcnn.models import MobileNetConfig, mobilenetv3
+from rvcnn.paths import quoted
 from rvcnn.threads import available_cpus
 
 
@@ -229,6 +231,18 @@ def test_the_seeds_names_for_networks():
     assert small(x).tobytes() == create_model(num_classes=0)(x).tobytes()
     with pytest.raises(UsageError, match="mobilenetv3_large needs weights"):
         rvcnn.create_backbone(rvcnn.BackboneType.MobileNetV3Large)
+
+
+def test_random_weights_in_int8_are_refused_without_a_command_for_a_file_of_that_name():
+    with pytest.raises(UsageError, match="random weights are fp32: int8 takes a file made by"):
+        create_model("resnet18", weights="random", precision="int8")
+
+
+def test_the_command_that_is_told_can_be_pasted(tmp_path):
+    file = tmp_path / "my weights.safetensors"
+    create_model(num_classes=0).save_weights(file)
+    with pytest.raises(WeightsError, match=re.escape(f"--weights {quoted(file)}`")):
+        create_model(weights=file, precision="int8")
 
 
 def test_a_backbone_may_be_named():
