@@ -408,3 +408,84 @@ def test_a_gate_of_vectors(onnxruntime):
     check(onnxruntime, nodes, 2 * STEP["y"])
     _, session = session_of(nodes)
     assert runs(session, image())[1] == []
+
+
+DYNAMIC = [node("DynamicQuantizeLinear", "image", "q s z")]
+TAIL = [node("Relu", "f", "y")]
+
+
+def scaled(sums, source, turned=False):
+    """Sums in their unit, as ONNX Runtime's quantiser writes it, plus a bias."""
+    unit = node("Mul", f"s {source}", "u")
+    product = node("Mul", "u c" if turned else "c u", "r")
+    return [sums, node("Cast", "i", "c", to=1), unit, product, node("Add", "r shift", "f"), *TAIL]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(
+    ("weights", "zero", "scale"),
+    [
+        ("w", "int8_zero", "one_scale"),
+        ("uneven", "uneven_zero", "one_scale"),
+        ("w", "int8_zero", "each_scale"),
+    ],
+)
+def test_steps_found_while_it_runs(onnxruntime, monkeypatch, images, turned, weights, zero, scale):
+    """A convolution and what follows it are one layer of real values, the sums as exact."""
+    known = {"shift": np.float32(RNG.normal(0, 1, (1, 8, 1, 1))), "int8_zero": np.int8(0)}
+    known["each_scale"] = np.linspace(0.001, 0.003, 8, dtype=np.float32).reshape(8, 1, 1)
+    for name, value in known.items():
+        monkeypatch.setitem(TENSORS, name, value)
+    sums = node("ConvInteger", f"q {weights} z {zero}", "i", pads=[1, 0, 1, 2], strides=[1, 2])
+    made, session = session_of([*DYNAMIC, *scaled(sums, scale, turned)])
+    x = image((images, *SIZE[1:]))
+    want = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    ).run(None, {"image": x})[0]
+    (got,) = session.run(x)
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    assert runs(session, x) == (["Conv2d"], ["DynamicQuantizeLinear", "DequantizeLinear"])
+
+
+@pytest.mark.parametrize("scale", ["one_scale", "columns"])
+def test_a_product_whose_steps_are_found_while_it_runs(onnxruntime, monkeypatch, scale):
+    known = {"shift": np.float32(RNG.normal(0, 1, 8)), "int8_zero": np.int8(0)}
+    known["columns"] = np.linspace(0.001, 0.003, 8, dtype=np.float32)
+    known["long"] = np.array([-1, 8])
+    for name, value in known.items():
+        monkeypatch.setitem(TENSORS, name, value)
+    flat = [node("Reshape", "image long", "l"), node("DynamicQuantizeLinear", "l", "q s z")]
+    nodes = [*flat, *scaled(node("MatMulInteger", "q square z int8_zero", "i"), scale)]
+    made, session = session_of(nodes)
+    x = image((1, 6, 4, 5))
+    want = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    ).run(None, {"image": x})[0]
+    (got,) = session.run(x)
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    assert runs(session, x)[0] == ["Conv2d"]
+
+
+@pytest.mark.parametrize("other", ["x_scale of another", "a zero point of another", "a vector"])
+def test_other_units_stay_sums_of_integers(onnxruntime, monkeypatch, other):
+    """Each differs in one place from the pattern, and stays right."""
+    monkeypatch.setitem(TENSORS, "shift", np.float32(RNG.normal(0, 1, (1, 8, 1, 1))))
+    monkeypatch.setitem(TENSORS, "int8_zero", np.int8(0))
+    monkeypatch.setitem(TENSORS, "row", np.linspace(0.1, 0.3, 11, dtype=np.float32))
+    sums = node("ConvInteger", "q w z int8_zero", "i", pads=[1] * 4)
+    nodes = [*DYNAMIC, *scaled(sums, "row" if other == "a vector" else "one_scale")]
+    if other != "a vector":
+        nodes.insert(1, node("Neg", "image", "n"))
+        nodes.insert(2, node("DynamicQuantizeLinear", "n", "q2 s2 z2"))
+        nodes[5 if other.startswith("x_") else 3].input[0 if other.startswith("x_") else 2] = (
+            "s2" if other.startswith("x_") else "z2"
+        )
+    made, session = session_of(nodes)
+    x = image()
+    want = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    ).run(None, {"image": x})[0]
+    (got,) = session.run(x)
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    assert "ConvInteger" in runs(session, x)[1]

@@ -10,6 +10,7 @@ from rvcnn.graph import Graph, Stored
 from rvcnn.ops import Conv2d, QuantizedConv2d
 
 from .call import Call
+from .dynamic import real_products
 from .layers import BY_ELEMENT, FROM_BYTES, LAYERS, ON_BYTES, TO_BYTES, move
 from .network import Network, Node
 from .order import reads
@@ -58,7 +59,7 @@ def lower(network: Network, facts: Facts) -> tuple[Part | Node, ...]:
     facts : Facts
         Of all its values; those of new ones are added.
     """
-    return _Lowering(as_maps(joined(network, facts), facts), facts).steps()
+    return _Lowering(as_maps(real_products(joined(network, facts), facts), facts), facts).steps()
 
 
 class _Lowering:
