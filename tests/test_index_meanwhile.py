@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from index_fake import DIM, all_names, random_vectors, row_bytes, vectors_files
 
-from rvcnn.errors import IndexDamagedError, RvcnnError, UsageError
+from rvcnn.errors import IndexDamagedError, IndexMissingError, RvcnnError, UsageError
 from rvcnn.index import Index, ann, manifest, repair, verify
 from rvcnn.index.formats import FORMATS
 
@@ -127,6 +127,18 @@ def test_a_writer_whose_index_was_deleted_says_so(folder, anew, when):
         assert verify(folder) == [] and len(other) == COUNT
     else:
         assert not (folder / ".rvcnn").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file is not deleted there")
+def test_an_open_index_that_is_deleted_is_gone_and_not_damaged(folder):
+    index = Index.open(folder)
+    shutil.rmtree(folder / ".rvcnn")
+    for ask in (lambda: len(index), lambda: index.search(random_vectors(1))):
+        with pytest.raises(IndexMissingError, match="is gone: `rvcnn embed .*` makes one"):
+            ask()
+    other = Index.create(folder, DIM)
+    other.add(random_vectors(2, seed=1), ["a", "b"])
+    assert index.ids == ["a", "b"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an open file is not deleted there")

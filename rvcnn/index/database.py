@@ -6,9 +6,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from rvcnn.errors import IndexMissingError
 from rvcnn.index import seal
 from rvcnn.index.connections import connect
 from rvcnn.index.files import DATABASE, Home, damaged, sync_folder
+from rvcnn.paths import quoted
 
 # Each row of the vectors file belongs to one item or is listed as dead, so that every byte of the
 # file has a checksum. `version` counts commits; `generation` names the vectors file, `rows` says
@@ -169,6 +171,10 @@ def _has_log(path: Path) -> bool:
 def _existing(home: Home) -> Path:
     path = home.location / DATABASE
     if not path.exists():
+        if not home.location.exists():
+            raise IndexMissingError(
+                f"the index of {home.root} is gone: `rvcnn embed {quoted(home.root)}` makes one"
+            )
         raise damaged(home, f"{DATABASE} is missing")
     return path
 
