@@ -90,10 +90,9 @@ ACTIONS = [
 def child():
     folder, known, end = sys.argv[2], Path(sys.argv[3]), time.time() + float(sys.argv[4])
     index = Index.open(folder)
-    while True:
+    write(index, known)
+    while time.time() < end:
         random.choice(ACTIONS)(index, known)
-        if time.time() > end:
-            return
 
 
 @pytest.mark.parametrize(
