@@ -285,6 +285,7 @@ class Workspace:
         self.buffers = {ARENA: block.view(np.float32), BYTES: block}
         self._plan = plan
         self._program = Program(plan.calls(threads), self.buffers)
+        self._results = [self._map(m) for m in plan.outputs]
         if threads == 1:
             self._start = self._program.run
         else:
@@ -301,14 +302,14 @@ class Workspace:
         image = np.ascontiguousarray(image)
         self._program.point(IMAGE, image)
         self._start()
-        return [self._read(m) for m in plan.outputs]
+        return [result.copy() for result in self._results]
 
-    def _read(self, m):
+    def _map(self, m):
+        """A map as an array (H, W, C) in the arena."""
         buffer = self.buffers[m.buffer]
         steps = (m.row, m.pixel, 1)
-        rows = np.lib.stride_tricks.as_strided(
+        return np.lib.stride_tricks.as_strided(
             buffer[m.offset :],
             (m.height, m.width, m.channels),
             [step * buffer.itemsize for step in steps],
         )
-        return rows.copy()

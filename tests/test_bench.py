@@ -40,7 +40,7 @@ def test_layers_run_one_by_one_give_the_plans_result(parts):
     for program in clock.programs:
         program.run()
     (want,) = plan.run(image)
-    assert np.array_equal(clock._workspace._read(plan.outputs[0]), want)
+    assert np.array_equal(clock._workspace._map(plan.outputs[0]), want)
     assert len(clock.sample()) == len(layers)
 
 
