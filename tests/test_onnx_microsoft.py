@@ -150,6 +150,7 @@ REAL = {
     ),
     "FusedMatMul": ([own("FusedMatMul", "x tokens", transB=1, alpha=0.25)], TOKENS),
     "FusedMatMul, turned": ([own("FusedMatMul", "turned x", transA=1, transB=1)], (2, 5, 12)),
+    "FusedMatMul, scaled": ([own("FusedMatMul", "x qkv", alpha=0.25)], TOKENS),
     "Gelu": ([own("Gelu", "x")], TOKENS),
     "BiasGelu": ([own("BiasGelu", "x width")], TOKENS),
     "FastGelu": ([own("FastGelu", "x width")], TOKENS),
@@ -219,3 +220,13 @@ def test_new_values_have_new_names():
     (plain,) = rvcnn.onnx.load(model([gelu], tensors, inputs, ["y"], OPSETS)).run(x)
     made = model([taken, gelu, total], tensors, inputs, ["sum"], OPSETS)
     np.testing.assert_array_equal(rvcnn.onnx.load(made).run(x)[0], plain + np.maximum(x, 0))
+
+
+def test_a_product_times_a_number_is_a_layer():
+    """What the optimiser makes of a product with weights and a factor runs on the kernels."""
+    nodes = [own("FusedMatMul", "x qkv", alpha=0.25)]
+    inputs = [("x", 1, ["n", 12])]
+    session = rvcnn.onnx.load(model(nodes, [tensor("qkv", KNOWN["qkv"])], inputs, ["y"], OPSETS))
+    x = numbers(5, 12)
+    assert session.program(x).nodes == []
+    np.testing.assert_allclose(session.run(x)[0], x @ KNOWN["qkv"] / 4, 1e-4, 1e-5)

@@ -210,10 +210,12 @@ def _product(w, a, b):
     first = "...ji" if w.setting("transA") else "...ij"
     second = "...kj" if w.setting("transB") else "...jk"
     alpha = np.float32(w.setting("alpha", 1.0))
-    equation = f"{first},{second}->...ik"
+    is_turned = w.setting("transA") or w.setting("transB")
+    equation = {"equation": f"{first},{second}->...ik"} if is_turned else {}
+    op = "Einsum" if is_turned else "MatMul"
     if alpha == 1:
-        return w.last("Einsum", a, b, equation=equation)
-    return w.last("Mul", w.made("Einsum", a, b, equation=equation), w.constant(alpha))
+        return w.last(op, a, b, **equation)
+    return w.last("Mul", w.made(op, a, b, **equation), w.constant(alpha))
 
 
 def _gelu(**attributes):
