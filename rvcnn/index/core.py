@@ -54,8 +54,9 @@ class Index:
     """Vectors on disk, each with an id, and search over them: exact, or by a graph.
 
     Every call sees the index as of its last commit, as a whole, and none waits for a writer. One
-    object may be used from several threads. Scores are the cosine, the dot product or, for the
-    metric euclidean, the negated distance: higher is always nearer.
+    object may be used from several threads, and in a process that was forked while nothing read or
+    wrote the index. Scores are the cosine, the dot product or, for the metric euclidean, the
+    negated distance: higher is always nearer.
     """
 
     def __init__(self, home: Home, source: Source):
