@@ -42,6 +42,7 @@ KNOWN = {
     "biases": RNG.integers(-900, 900, 9, dtype=np.int32),
     "tokens": numbers(2, 9, 12),
     "turned": numbers(2, 12, 9),
+    "rows": numbers(9, 2, 12),
     "square": RNG.integers(0, 256, (12, 8), dtype=np.uint8),
     "columns": np.linspace(0.01, 0.02, 8, dtype=np.float32),
     "shift": numbers(8),
@@ -150,6 +151,10 @@ REAL = {
     ),
     "FusedMatMul": ([own("FusedMatMul", "x tokens", transB=1, alpha=0.25)], TOKENS),
     "FusedMatMul, turned": ([own("FusedMatMul", "turned x", transA=1, transB=1)], (2, 5, 12)),
+    "FusedMatMul, rows first": (
+        [own("FusedMatMul", "x rows", transBatchA=1, transBatchB=1, transB=1)],
+        (5, 2, 12),
+    ),
     "FusedMatMul, scaled": ([own("FusedMatMul", "x qkv", alpha=0.25)], TOKENS),
     "Gelu": ([own("Gelu", "x")], TOKENS),
     "BiasGelu": ([own("BiasGelu", "x width")], TOKENS),

@@ -205,14 +205,15 @@ def _gemm(w, *inputs):
 
 
 def _product(w, a, b):
-    if w.setting("transBatchA") or w.setting("transBatchB"):
-        raise _Unknown("other axes that are turned")
-    first = "...ji" if w.setting("transA") else "...ij"
-    second = "...kj" if w.setting("transB") else "...jk"
+    """The rows of either may also lie before the other axes."""
+    terms = []
+    for name, letters in (("A", "ij"), ("B", "jk")):
+        one, other = letters[::-1] if w.setting(f"trans{name}") else letters
+        terms.append(f"{one}...{other}" if w.setting(f"transBatch{name}") else f"...{one}{other}")
+    op, equation = "Einsum", {"equation": f"{','.join(terms)}->...ik"}
+    if terms == ["...ij", "...jk"]:
+        op, equation = "MatMul", {}
     alpha = np.float32(w.setting("alpha", 1.0))
-    is_turned = w.setting("transA") or w.setting("transB")
-    equation = {"equation": f"{first},{second}->...ik"} if is_turned else {}
-    op = "Einsum" if is_turned else "MatMul"
     if alpha == 1:
         return w.last(op, a, b, **equation)
     return w.last("Mul", w.made(op, a, b, **equation), w.constant(alpha))
