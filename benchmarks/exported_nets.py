@@ -5,71 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from exported_transformers import Dino, Residual, VisionTransformer, efficientformer, swin
 from torch import nn
 from torch.nn import functional
-
-
-class Residual(nn.Module):
-    """``x + inner(x)``."""
-
-    def __init__(self, *inner):
-        super().__init__()
-        self.inner = nn.Sequential(*inner)
-
-    def forward(self, x):
-        return x + self.inner(x)
-
-
-class Attention(nn.Module):
-    """One product for queries, keys and values."""
-
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads, self.qkv, self.proj = (
-            heads,
-            nn.Linear(width, 3 * width),
-            nn.Linear(width, width),
-        )
-
-    def forward(self, x):
-        n, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        x = functional.scaled_dot_product_attention(*qkv.unbind(0))
-        return self.proj(x.transpose(1, 2).reshape(n, tokens, width))
-
-
-class QuickGelu(nn.Module):
-    """CLIP's activation."""
-
-    def forward(self, x):
-        return x * torch.sigmoid(1.702 * x)
-
-
-class VisionTransformer(nn.Module):
-    """Dosovitskiy et al., 2021; with ``clip`` OpenAI's image encoder (Radford et al., 2021)."""
-
-    def __init__(self, side, patch, width, heads, depth, outputs, clip=False):
-        super().__init__()
-        self.patches = nn.Conv2d(3, width, patch, patch)
-        self.token = nn.Parameter(torch.randn(1, 1, width))
-        self.places = nn.Parameter(torch.randn(1, (side // patch) ** 2 + 1, width))
-        self.first = nn.LayerNorm(width) if clip else nn.Identity()
-        block = lambda: (  # noqa: E731
-            Residual(nn.LayerNorm(width), Attention(width, heads)),
-            Residual(
-                nn.LayerNorm(width),
-                nn.Linear(width, 4 * width),
-                QuickGelu() if clip else nn.GELU(),
-                nn.Linear(4 * width, width),
-            ),
-        )
-        self.blocks = nn.Sequential(*(layer for _ in range(depth) for layer in block()))
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs, bias=not clip))
-
-    def forward(self, x):
-        x = self.patches(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.places
-        return self.head(self.blocks(self.first(x))[:, 0])
 
 
 class ChannelsFirst(nn.Module):
@@ -194,6 +132,9 @@ def c3d():
 NETWORKS = {
     "vit_tiny": (lambda: VisionTransformer(224, 16, 192, 3, 12, 1000), (3, 224, 224)),
     "clip_vit_b32": (lambda: VisionTransformer(224, 32, 768, 12, 12, 512, True), (3, 224, 224)),
+    "dinov2_small_swiglu": (Dino, (3, 224, 224)),
+    "swin_tiny": (swin, (3, 224, 224)),
+    "efficientformer_l1": (efficientformer, (3, 224, 224)),
     "convnext_atto": (lambda: convnext((2, 2, 6, 2), (40, 80, 160, 320)), (3, 224, 224)),
     "convnext_tiny": (lambda: convnext((3, 3, 9, 3), (96, 192, 384, 768)), (3, 224, 224)),
     "m5": (m5, (1, 16000)),

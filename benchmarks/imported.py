@@ -7,7 +7,7 @@ exports, built-in ones that ONNX Runtime quantises, or any files.
 
     python benchmarks/imported.py
     python benchmarks/imported.py --exported vit_tiny convnext_tiny
-    python benchmarks/imported.py --quantised mobilenetv2 resnet18
+    python benchmarks/imported.py --quantised mobilenetv2 resnet18 --kind QOperator
     python benchmarks/imported.py --onnx detector.onnx --size 1 3 416 416
 """
 
@@ -91,7 +91,7 @@ def exported(name: str, folder: Path, given) -> dict[str, Callable]:
 
 
 def quantised(name: str, folder: Path, given) -> dict[str, Callable]:
-    """A built-in network that ONNX Runtime quantised: bytes between pairs of Q and DQ."""
+    """A built-in network that ONNX Runtime quantised."""
     weights, path = folder / f"{name}.safetensors", folder / f"{name}.onnx"
     networks.write_random_weights(name, weights, given.seed)
     size = given.input_size
@@ -99,7 +99,7 @@ def quantised(name: str, folder: Path, given) -> dict[str, Callable]:
     count = 2 if given.quick else CALIBRATION
     images = quantise.Images(networks.pictures(count, size, given.seed), MIDDLE)
     other = folder / f"{name}.int8.onnx"
-    quantise.by_onnxruntime(str(path), images, str(other), "logits")
+    quantise.by_onnxruntime(str(path), images, str(other), "logits", given.kind)
     return foreign(other, (1, 3, size, size), given, within=STEPS)
 
 
@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--input-size", type=int, default=224)
     parser.add_argument("--exported", nargs="+", default=[], help="networks of exported_nets.py")
     parser.add_argument("--quantised", nargs="+", default=[], help="built-in networks, in int8")
+    parser.add_argument("--kind", choices=["QDQ", "QOperator", "dynamic"], default="QDQ")
     parser.add_argument("--onnx", nargs="+", type=Path, default=[], help="files")
     parser.add_argument("--size", nargs="+", type=int, default=[1, 3, 224, 224], help="their input")
     given = parser.parse_args()
@@ -163,12 +164,13 @@ def main() -> None:
     for path in given.onnx:
         rows += measure(path.name, foreign(path, given.size, given), given)
     kinds = {exported: given.exported, quantised: given.quantised}
+    words = {built_in: "", exported: "exported", quantised: f"quantised {given.kind}"}
     if not (given.onnx or given.exported or given.quantised):
         kinds = {built_in: given.networks}
     with tempfile.TemporaryDirectory() as folder:
         for kind, names in kinds.items():
             for name in names:
-                case = name if kind is built_in else f"{name} {kind.__name__}"
+                case = f"{name} {words[kind]}".strip()
                 rows += measure(case, kind(name, Path(folder), given), given)
     common.write_rows(given.csv, rows)
 

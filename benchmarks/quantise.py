@@ -76,12 +76,13 @@ def by_nncf_mixed(network: str, images: Images, file: str, output: str) -> None:
     by_nncf(network, images, file, output, "mixed")
 
 
-def by_onnxruntime(network: str, images: Images, file: str, output: str) -> None:
+def by_onnxruntime(network: str, images: Images, file: str, output: str, kind: str = "QDQ") -> None:
     """ONNX Runtime's static quantisation as its documentation has it for x86 with VNNI.
 
-    Quantise and dequantise nodes, u8 activations, s8 weights a channel. Of its calibrations the one
-    that keeps most of MobileNetV3's accuracy: percentiles (its default, minimum and maximum, is as
-    fast and halves the top-1 again).
+    Quantise and dequantise nodes (of the kind "QOperator" operators on bytes, "dynamic" steps that
+    are found while the network runs), u8 activations, s8 weights a channel. Of its calibrations the
+    one that keeps most of MobileNetV3's accuracy: percentiles (its default, minimum and maximum, is
+    as fast and halves the top-1 again).
     """
     import onnx
     from onnxruntime import quantization
@@ -98,14 +99,17 @@ def by_onnxruntime(network: str, images: Images, file: str, output: str) -> None
     with tempfile.TemporaryDirectory() as folder:
         prepared = str(Path(folder, "prepared.onnx"))
         quant_pre_process(network, prepared, skip_symbolic_shape=True)
+        weights = {"per_channel": True, "weight_type": quantization.QuantType.QInt8}
+        if kind == "dynamic":
+            quantization.quantize_dynamic(prepared, file, **weights)
+            return
         quantization.quantize_static(
             prepared,
             file,
             Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
+            **weights,
+            quant_format=quantization.QuantFormat[kind],
             activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": PERCENTILE},
         )
