@@ -12,7 +12,18 @@ import pytest
 from index_fake import CLOSE, all_names, random_vectors, row_bytes, vectors_files
 
 from rvcnn.errors import IndexLockedError, RvcnnError, UsageError
-from rvcnn.index import Index, Item, Status, database, manifest, store, vectors, verify
+from rvcnn.index import (
+    Index,
+    Item,
+    Status,
+    connections,
+    database,
+    manifest,
+    seal,
+    store,
+    vectors,
+    verify,
+)
 from rvcnn.index import writer as writing
 from rvcnn.index.formats import FORMATS
 from rvcnn.index.vectors import VectorsFile
@@ -331,6 +342,41 @@ def test_a_full_disk_in_the_database(index, monkeypatch, begins):
     assert opened[0].failures
     assert state_of(index) == before
     assert index.verify() == []
+
+
+def test_a_disk_that_fails_when_the_file_is_closed_lets_the_next_writer_in(index, monkeypatch):
+    def close(file, real=VectorsFile.close):
+        real(file)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch, pytest.raises(RvcnnError, match="Input/output"):
+        patch.setattr(VectorsFile, "close", close)
+        index.add(random_vectors(1, seed=1), ["x"])
+    with index.writer(wait=0) as writer:
+        writer.add(random_vectors(1, seed=2), ["y"])
+    assert {"x", "y"} <= {*index.ids} and index.verify() == []
+
+
+def test_a_power_cut_does_not_bring_a_broken_seal_back(index, monkeypatch):
+    sealed, synced = index.location / seal.NAME, []
+    assert sealed.exists()
+    monkeypatch.setattr(seal, "sync_folder", lambda folder: synced.append(not sealed.exists()))
+    with index.writer() as writer:
+        writer.add(random_vectors(1, seed=1), ["x"])
+        assert synced == [True]
+        writer.add(random_vectors(1, seed=2), ["y"])
+    assert synced == [True]
+
+
+def test_a_connection_may_be_closed_by_the_garbage_collector_at_any_moment(index):
+    def close():
+        with connections._GUARD:
+            connections.connect(index.location / "items.sqlite", "rw").close()
+
+    thread = threading.Thread(target=close, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_a_full_disk_during_a_compaction_costs_nothing(index, monkeypatch):

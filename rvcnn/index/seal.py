@@ -11,14 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from rvcnn.index.connections import read_beside
-from rvcnn.index.files import DATABASE, write_whole
+from rvcnn.index.files import DATABASE, sync_folder, write_whole
 
 NAME = "items.sha256"
 
 
 def break_open(location: Path) -> None:
-    """Remove the seal."""
-    (location / NAME).unlink(missing_ok=True)
+    """Remove the seal, and for good: a power cut must not bring it back beside later changes."""
+    with suppress(FileNotFoundError):
+        (location / NAME).unlink()
+        sync_folder(location)
 
 
 def put(connection: sqlite3.Connection, location: Path) -> None:

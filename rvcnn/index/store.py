@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from rvcnn.errors import RvcnnError, UsageError
 from rvcnn.index import database, lock, manifest, seal
@@ -201,13 +201,13 @@ class Store:
         with self.guard:
             if self.connection is None or self._process != os.getpid():
                 return
-            try:
-                with told(self.home):
+            with told(self.home):
+                try:
                     if self.connection.in_transaction:
                         self.rollback()
                     self._tidy()
-            finally:
-                self._release()
+                finally:
+                    self._release()
 
     def _tidy(self) -> None:
         if self._files() != self._opened:
@@ -222,8 +222,9 @@ class Store:
         seal.put(self.connection, self.home.location)
 
     def _release(self) -> None:
-        for resource in (self.file, self.connection):
-            if resource is not None:
-                resource.close()
-        self.file = self.connection = None
-        self._lock.release()
+        with ExitStack() as last_first:
+            last_first.callback(self._lock.release)
+            for resource in (self.connection, self.file):
+                if resource is not None:
+                    last_first.callback(resource.close)
+            self.file = self.connection = None
