@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
 from index_fake import DIM, all_names, random_vectors, row_bytes, vectors_files
 
 from rvcnn.errors import IndexDamagedError, IndexMissingError, RvcnnError, UsageError
-from rvcnn.index import Index, ann, manifest, repair, verify
+from rvcnn.index import Index, ann, database, manifest, repair, verify
 from rvcnn.index.formats import FORMATS
 
 COUNT = 40
@@ -279,3 +280,26 @@ def test_a_writer_is_left_to_the_process_that_opened_it(folder):
         Child(use).end()
     assert len(Index.open(folder)) == COUNT + 3
     assert verify(folder) == []
+
+
+def test_a_reader_that_a_repair_overtakes_starts_again(folder, monkeypatch):
+    real, done = database.read_state, []
+
+    def read_state(connection, home):
+        if not done:
+            done.append(True)
+            repair(folder)
+            raise sqlite3.OperationalError("disk I/O error")
+        return real(connection, home)
+
+    monkeypatch.setattr(database, "read_state", read_state)
+    assert len(Index.open(folder)) == COUNT and done
+
+
+def test_a_disk_that_fails_under_a_reader_is_told(folder, monkeypatch):
+    def read_state(connection, home):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(database, "read_state", read_state)
+    with pytest.raises(RvcnnError, match="disk I/O error"):
+        Index.open(folder)

@@ -2,13 +2,14 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
 import numpy as np
 
-from rvcnn.errors import UsageError
+from rvcnn.errors import IndexDamagedError, RvcnnError, UsageError
 from rvcnn.index import approximate, database, exact, manifest
 from rvcnn.index.choose import Choices
 from rvcnn.index.connections import Immutable, Keeper
@@ -22,6 +23,7 @@ from rvcnn.where import Condition
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
 _ATTEMPTS = 20
+_PAUSE = 0.05
 _AT_ONCE = 256  # rows that the database is asked for
 
 
@@ -238,20 +240,30 @@ class Source(Keeper):
             self._end(owner, connection)
 
     def _begin(self) -> tuple[tuple, sqlite3.Connection, Loaded]:
-        """Begin a read, again and again if each time a compaction overtakes it."""
+        """Begin a read, again and again if each time a compaction or a repair overtakes it."""
         for _ in range(_ATTEMPTS):
             self._discard_foreign()
-            owner, connection = self._owner, self._take()
+            owner, connection = self._owner, None
             try:
+                connection = self._take()
                 connection.execute("BEGIN")
                 return owner, connection, self._load(connection)
-            except FileNotFoundError:
-                # The connection may be to a database that was itself replaced.
-                connection.close()
-            except BaseException:
-                connection.close()
-                raise
+            except BaseException as error:
+                if connection is not None:
+                    connection.close()
+                if not self._overtaken(error, owner):
+                    raise
         raise damaged(self._home, "its vectors file is missing")
+
+    def _overtaken(self, error: BaseException, owner: tuple) -> bool:
+        """Whether what failed may have met with files that were on their way out."""
+        if isinstance(error, FileNotFoundError):
+            return not isinstance(error, RvcnnError)
+        if not isinstance(error, (sqlite3.Error, IndexDamagedError)):
+            return False
+        # A database that is replaced loses its log first.
+        time.sleep(_PAUSE)
+        return identity_of(self._home.location / DATABASE) != owner[1]
 
     def _load(self, connection: sqlite3.Connection) -> Loaded:
         state = database.read_state(connection, self._home)
