@@ -11,6 +11,15 @@ from typing import BinaryIO
 from rvcnn.errors import UsageError
 
 
+def file_identity(file: Path | int) -> tuple[int, int] | None:
+    """Return what all names and descriptors of one file share; None where there is no file."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def path_fields(path: str) -> dict[str, str]:
     """Return a path's JSON fields: ``path``, and ``path_bytes`` where its name is no UTF-8.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rvcnn.index import Item
+from rvcnn.paths import file_identity
 from rvcnn.place import Place
 from rvcnn.queries import check_images, embed_files
 from rvcnn.where import Condition
@@ -96,12 +97,3 @@ def _as_far_as(min_similarity, scores, ids) -> Iterator[tuple[float, str]]:
         if min_similarity is not None and score < min_similarity:
             return
         yield score, name
-
-
-def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return what two names of one file share; None where there is no file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

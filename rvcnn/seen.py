@@ -14,8 +14,9 @@ from rvcnn.folder.read import Unreadable, content_of
 from rvcnn.images.sources import max_bytes
 from rvcnn.index.items import time_of
 from rvcnn.index.lookups import with_content
+from rvcnn.paths import file_identity
 from rvcnn.place import Place
-from rvcnn.search import Hit, file_identity, nearest
+from rvcnn.search import Hit, nearest
 from rvcnn.where import Condition
 
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 from rvcnn.errors import UsageError
-from rvcnn.index.files import identity_of
+from rvcnn.paths import file_identity
 
 _BUSY_SECONDS = 30.0
 _CHUNK = 1 << 20
@@ -78,7 +78,7 @@ def _forked() -> None:
 
 def refuse_inherited(path: Path) -> None:
     """Raise UsageError if a database was in use when this process was forked."""
-    if identity_of(path) in _INHERITED:
+    if file_identity(path) in _INHERITED:
         raise UsageError(
             f"{path} was in use when this process was forked from another: fork while nothing "
             "reads or writes the index, or start processes by multiprocessing's `spawn`"
@@ -115,14 +115,11 @@ def connect(path: Path, mode: str, immutable: bool = False) -> Connection:
         check_same_thread=False,
         factory=Immutable if immutable else Connection,
     )
-    with _GUARD:
-        _USES.setdefault(_identity(os.stat(path)), _Uses()).connections.add(connection)
+    if file := file_identity(path):
+        with _GUARD:
+            _USES.setdefault(file, _Uses()).connections.add(connection)
     connection.text_factory = _text
     return connection
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def _text(raw: bytes) -> str:
@@ -143,7 +140,7 @@ def read_beside(path: Path) -> Iterator[bytes]:
 
 def _take(path: Path) -> int:
     with _GUARD:
-        uses = _USES.get(_identity(os.stat(path)))
+        uses = _USES.get(file_identity(path))
         if uses and uses.descriptors:
             return uses.descriptors.pop()
     return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -151,7 +148,7 @@ def _take(path: Path) -> int:
 
 def _put_back(descriptor: int) -> None:
     with _GUARD:
-        uses = _USES.get(_identity(os.fstat(descriptor)))
+        uses = _USES.get(file_identity(descriptor))
         if uses and uses.connections:
             uses.descriptors.append(descriptor)
         else:

@@ -49,15 +49,6 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def identity_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from any other while it is open; None where there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def bytes_below(folder: Path) -> int:
     """Return how many bytes the files in and below a folder have, while others make and delete."""
     total = 0

@@ -13,12 +13,13 @@ from rvcnn.errors import IndexDamagedError, RvcnnError, UsageError
 from rvcnn.index import approximate, database, exact, manifest
 from rvcnn.index.choose import Choices
 from rvcnn.index.connections import Immutable, Keeper
-from rvcnn.index.files import DATABASE, Home, damaged, identity_of, told
+from rvcnn.index.files import DATABASE, Home, damaged, told
 from rvcnn.index.formats import Rows
 from rvcnn.index.graph import newest
 from rvcnn.index.items import COLUMNS, Item, decode_id, encode_id, from_record
 from rvcnn.index.vectors import map_rows
 from rvcnn.index.walk import Walk, open_walk
+from rvcnn.paths import file_identity
 from rvcnn.where import Condition
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM items"
@@ -222,7 +223,7 @@ class Source(Keeper):
         super().__init__()
         self._home = home
         self._idle: list[sqlite3.Connection] = []
-        self._owner = os.getpid(), identity_of(home.location / DATABASE)
+        self._owner = os.getpid(), file_identity(home.location / DATABASE)
         self._loaded: Loaded | None = None
         self._walk: tuple[object, Walk | None] = None, None
 
@@ -263,7 +264,7 @@ class Source(Keeper):
             return False
         # A database that is replaced loses its log first.
         time.sleep(_PAUSE)
-        return identity_of(self._home.location / DATABASE) != owner[1]
+        return file_identity(self._home.location / DATABASE) != owner[1]
 
     def _load(self, connection: sqlite3.Connection) -> Loaded:
         state = database.read_state(connection, self._home)
@@ -302,7 +303,7 @@ class Source(Keeper):
 
     def _discard_foreign(self) -> None:
         """Let go of connections from before a fork, or to a database that was replaced."""
-        owner = os.getpid(), identity_of(self._home.location / DATABASE)
+        owner = os.getpid(), file_identity(self._home.location / DATABASE)
         if owner == self._owner:
             return
         # Known before the old ones go: a thread that gives one back now must not keep it.

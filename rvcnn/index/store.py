@@ -9,10 +9,11 @@ from rvcnn.errors import RvcnnError, UsageError
 from rvcnn.index import database, lock, manifest, seal
 from rvcnn.index.compact import compact
 from rvcnn.index.connections import refuse_inherited
-from rvcnn.index.files import DATABASE, Home, identity_of, told
+from rvcnn.index.files import DATABASE, Home, told
 from rvcnn.index.graph import clear_graphs
 from rvcnn.index.items import FACTS, Status, fact_sum
 from rvcnn.index.vectors import VectorsFile, file_names, generation_of
+from rvcnn.paths import file_identity
 
 _DEAD_SHARE = 0.3  # of the rows, above which they are compacted
 _NEXT_FACTS = f"SELECT {', '.join(FACTS)} FROM items WHERE id > ? ORDER BY id LIMIT 4096"
@@ -57,7 +58,7 @@ class Store:
     def _files(self) -> list[tuple[int, int] | None]:
         """Return which files lie where the database and the lock do."""
         names = DATABASE, lock.NAME
-        return [identity_of(self.home.location / name) for name in names]
+        return [file_identity(self.home.location / name) for name in names]
 
     def check_place(self) -> None:
         """Raise RvcnnError if others' files lie where those did that this writer opened.
